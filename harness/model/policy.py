@@ -1,0 +1,205 @@
+"""What a team wrote: alerts, routes, drills, targets, components. Every node knows where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from harness.model.source import Span
+
+
+class Priority(StrEnum):
+    """The plan's four priorities, most urgent first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Basis(StrEnum):
+    """What a target's verdict rests on (verdict/targets has one file for each target)."""
+
+    BINOMIAL = "binomial"
+    CENSUS = "census"
+    QUANTILE = "quantile"
+    MAXIMUM = "maximum"
+    BOUNDARY = "boundary"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alerting rule. `hold` is its `for`, `selectors` every vector selector that its expression reads, as PromQL."""
+
+    name: str
+    expr: str
+    hold: timedelta
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    group: str
+    file: str
+    span: Span
+    keep_firing_for: timedelta = timedelta(0)
+    selectors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One entry of a receiver, e.g. of its `slack_configs`; `key` is that configuration key."""
+
+    key: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A named receiver of Alertmanager with its integrations."""
+
+    name: str
+    integrations: tuple[Integration, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class PriorityRule:
+    """What a priority promises: at once at these channels, within the deadline counted from due.
+
+    `since_condition`, where set, bounds the time since t0 as well.
+    """
+
+    priority: Priority
+    channels: tuple[str, ...]
+    deadline: timedelta
+    since_condition: timedelta | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """One fault, the alert that it must raise, the people who must hear.
+
+    `tolerates` names alerts that may speak too without failing the drill (a consequence that nothing inhibits).
+    """
+
+    alert: str
+    priority: Priority
+    fault: str
+    tolerates: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class NotDrilled:
+    """An alert that no drill raises, with the reason, e.g. one that only inhibits others."""
+
+    alert: str
+    why: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A success target. `objective` in `unit`; `share` is the quantile or proportion where the basis needs one.
+
+    `excluded` is the reason of the visible line that sets the target aside, or None.
+    """
+
+    id: str
+    basis: Basis
+    objective: float
+    unit: str
+    description: str
+    span: Span
+    share: float | None = None
+    excluded: str | None = None
+
+
+class RestartWhen(StrEnum):
+    """systemd's `Restart=` (systemd.service(5)), as far as a process runtime can honour it."""
+
+    NO = "no"
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    ON_ABNORMAL = "on-abnormal"
+    ON_ABORT = "on-abort"
+    ON_SUCCESS = "on-success"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """systemd's restart settings: when, after which pause, and how many starts in which interval are too many."""
+
+    when: RestartWhen = RestartWhen.NO
+    pause: timedelta = timedelta(milliseconds=100)
+    burst: int = 5
+    interval: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A systemd service file of the policy: what production runs and how it is restarted.
+
+    `argv` is `ExecStart` split as systemd splits it; `environment` its `Environment=` lines.
+    """
+
+    file: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    restart: RestartPolicy
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentPolicy:
+    """One component that production runs: its kind, the address production knows it by, its unit.
+
+    `per_lane` components exist once in every lane (the subject, its database, its cache, their exporters).
+    `command`, where set, replaces the shipped stand-in for the subject by the user's own application.
+    """
+
+    name: str
+    kind: str
+    addresses: tuple[str, ...]
+    unit: Unit | None
+    per_lane: bool
+    span: Span
+    command: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Everything in a policies folder, parsed and consistent.
+
+    `documents` are the native files that the rewired copy is made from, by path relative to `root`, as text.
+    """
+
+    root: Path
+    prometheus_file: str
+    alertmanager_file: str
+    rule_files: tuple[str, ...]
+    template_files: tuple[str, ...]
+    documents: Mapping[str, str]
+    alerts: tuple[Alert, ...]
+    receivers: tuple[Receiver, ...]
+    priorities: Mapping[Priority, PriorityRule]
+    drills: tuple[Drill, ...]
+    not_drilled: tuple[NotDrilled, ...]
+    targets: tuple[Target, ...]
+    components: tuple[ComponentPolicy, ...]
+    scrape_intervals: Mapping[str, timedelta]
+    evaluation_interval: timedelta
+
+    def alert(self, name: str) -> Alert:
+        """The alert of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for alert in self.alerts:
+            if alert.name == name:
+                return alert
+        raise KeyError(name)

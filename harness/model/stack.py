@@ -1,0 +1,87 @@
+"""What stands in the sandbox: addresses, lanes, components, differences from production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A TCP address on loopback."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """`host:port`."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Something that the provisioner brought: where its files are, which version, from which kind of source.
+
+    `programs` maps a program's name (`prometheus`, `promtool`) to its absolute path; `environment` is what these
+    programs need to run (`LD_LIBRARY_PATH` of a private root); `root` is the private root they were unpacked into.
+    """
+
+    name: str
+    version: str
+    source: str
+    root: str
+    programs: Mapping[str, str]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One complete copy of the subject with its own database, cache and exporters.
+
+    `name` is the value of the lane's `environment` label. `addresses` maps a component's name in the policy
+    (`community-platform`, `mysql`, `mysql-exporter`, …) to where the sandbox reaches it. Where a relay stands in the
+    path, `addresses` is the relay's and `behind` the component's own.
+    """
+
+    name: str
+    addresses: Mapping[str, Address]
+    behind: Mapping[str, Address]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference between what runs in the sandbox and what production would run. Secrets are redacted."""
+
+    file: str
+    path: str
+    before: str
+    after: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverBinding:
+    """What the rewire puts into every integration of one configuration key, e.g. `slack_configs`.
+
+    `settings` are written into each integration (`{receiver}` in a value becomes the receiver's name, quoted for a
+    URL path), `dropped` are removed from it (`api_url_file`), `global_settings` are written into `global` and
+    `global_dropped` removed from it. `secret` names the settings whose value is redacted in what is listed.
+    """
+
+    key: str
+    settings: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
+    global_settings: Mapping[str, str] | None = None
+    global_dropped: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentReport:
+    """A component as summary.json lists it."""
+
+    name: str
+    version: str
+    runtime: str
+    source: str
+    ready_seconds: float
