@@ -1,0 +1,1 @@
+"""The drive room: what is done to the stack, and when."""

@@ -1,0 +1,1 @@
+"""Load: Locust as a subprocess, raw samples out of it."""

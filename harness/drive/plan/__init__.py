@@ -1,0 +1,1 @@
+"""The plan: drills, lanes and a seed become a timetable. Pure."""

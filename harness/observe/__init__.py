@@ -1,0 +1,1 @@
+"""The observe room: what was heard, where the trail ends."""

@@ -1,0 +1,1 @@
+"""Paths in, policies out; every node with file, line and column."""

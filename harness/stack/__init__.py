@@ -1,0 +1,1 @@
+"""The stack room: brings real components, starts them in a sandbox, keeps them as their units say."""

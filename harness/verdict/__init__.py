@@ -1,0 +1,1 @@
+"""The verdict room: a ledger in, verdicts out. Pure."""
