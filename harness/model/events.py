@@ -286,19 +286,6 @@ class Starved:
 
 
 @dataclass(frozen=True, slots=True)
-class ScrapeCensus:
-    """Scrape slots of one target: planned by the clock, excluded by our own faults, stored."""
-
-    kind: ClassVar[str] = "scrape-census"
-    job: str
-    lane: str | None
-    slots: int
-    excluded: int
-    received: int
-    longest_gap_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class LoadMeasured:
     """Load over the run, from raw samples timed from the intended start."""
 
@@ -348,7 +335,6 @@ Payload = (
     | MessageInterfered
     | SinkRefused
     | Starved
-    | ScrapeCensus
     | LoadMeasured
     | RunEnded
 )

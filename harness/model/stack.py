@@ -85,3 +85,19 @@ class ComponentReport:
     runtime: str
     source: str
     ready_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Where a rewired copy is pointed at.
+
+    `production` maps an address that production uses (`community-platform:5000`) to where the sandbox serves it, by
+    lane; components that all lanes share have the single key `""`. `nowhere` is an address on loopback where nothing
+    listens: an address of production that is of no known component is sent there, so that nothing leaves the machine
+    and a wrong address stays wrong.
+    """
+
+    lanes: tuple[str, ...]
+    production: Mapping[str, Mapping[str, Address]]
+    nowhere: Address
+    bindings: tuple[ReceiverBinding, ...]

@@ -59,10 +59,6 @@ class Fault(Protocol):
     def signal(self) -> str:
         """`real`, or `simulated` where a signal is made at a component's input."""
 
-    @property
-    def takes_down(self) -> tuple[str, ...]:
-        """Components of the lane whose scrapes fail while the fault lasts (excluded from the census of metrics)."""
-
     def facts(self, control: LaneControl) -> Mapping[str, str]:
         """All that undoing after a crash needs, as strings; written to the undo journal before `apply`."""
 

@@ -1,1 +1,1 @@
-"""Source kinds: one file each. Real components are brought into the cache, without root and without touching the system."""
+"""Source kinds: one file each. Real components come into the cache without root, without touching the system."""
