@@ -1,0 +1,3 @@
+"""Loads the pytest plugin, nothing else."""
+
+pytest_plugins = ["harness.pytest_plugin"]

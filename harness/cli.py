@@ -1,0 +1,220 @@
+"""The command `tocsin`.
+
+Nothing heavy is imported before it is needed: `tocsin --version` answers in 0.15 s (`benchmarks/startup.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from harness import __version__
+from harness.errors import HarnessError, UsageError
+
+_EPILOG = """examples:
+  tocsin doctor                          what of this machine will work, and what to do about the rest
+  tocsin stack fetch                     bring the real components into the cache
+  tocsin run                             start the stack, inject faults, prove that every alert is heard
+  tocsin run --only ServerDown --seed 7  one alert, with the instants of seed 7
+  tocsin report runs/latest --format json
+
+exit codes: 0 pass, 1 fail or findings, 2 usage, 3 inconclusive or unverified, 4 harness error
+"""
+
+
+def cache_folder() -> Path:
+    """Where real components are kept: `TOCSIN_CACHE`, else the user's cache folder."""
+    named = os.environ.get("TOCSIN_CACHE")
+    if named:
+        return Path(named).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tocsin"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tocsin",
+        description="Proves that your monitoring would wake somebody.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tocsin {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_report(commands)
+    _add_stack(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    example: str,
+    formats: Sequence[str],
+    act: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {example}\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--policies", type=Path, default=Path("policies"), metavar="DIR", help="the policies folder (default: policies)"
+    )
+    parser.add_argument(
+        "--format", choices=formats, default=formats[0], help=f"form of the result (default: {formats[0]})"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the result there instead of standard output")
+    parser.set_defaults(act=act)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "run",
+        "start the real stack, inject faults, prove that every alert is heard in every channel in time",
+        "tocsin run --profile smoke --only ServerDown --seed 7",
+        ("terminal", "json", "junit"),
+        _run,
+    )
+    parser.add_argument("--profile", choices=("smoke",), default="smoke", help="how much is tried (default: smoke)")
+    parser.add_argument("--only", action="append", default=[], metavar="ALERT", help="only this alert; may be repeated")
+    parser.add_argument("--seed", type=int, metavar="N", help="fixes every random instant (default: drawn and printed)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: runs)"
+    )
+    parser.add_argument("--runtime", choices=("process",), default="process", help="how components are run")
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "make any report again from a run's ledger",
+        "tocsin report runs/latest --format json --output summary.json",
+        ("terminal", "json", "junit"),
+        _report,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, e.g. runs/latest")
+
+
+def _add_stack(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "stack",
+        "the real components, without a test",
+        "tocsin stack fetch",
+        ("terminal", "json"),
+        _stack,
+    )
+    parser.add_argument("what", choices=("fetch",), help="fetch: bring them into the cache")
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _command(
+        commands,
+        "doctor",
+        "tell what of this machine will work, what will not, and what to do",
+        "tocsin doctor",
+        ("terminal", "json"),
+        _doctor,
+    )
+
+
+def _say(text: str) -> None:
+    print(f"tocsin: {text}", file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on standard error
+
+
+def _emit(text: str, output: Path | None) -> None:
+    """Results go to standard output, or whole into a file."""
+    if output is None:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+        return
+    try:
+        output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {output}", seen=error.strerror or str(error), hint="name a file in a folder that exists"
+        ) from error
+
+
+def _rendered(form: str, folder: Path, stream: TextIO) -> tuple[str, int]:
+    """A report of a run in one of its forms, and the exit code of its verdict."""
+    from harness.run import read_run, render
+
+    recorded = read_run(folder)
+    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    return render(form, recorded, colour=colour), recorded.judgement.exit_code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from harness.report.live import LiveProgress
+    from harness.run import Options, execute
+
+    options = Options(
+        policies=arguments.policies,
+        cache=cache_folder(),
+        out=arguments.out,
+        profile=arguments.profile,
+        only=tuple(arguments.only),
+        seed=arguments.seed,
+        runtime=arguments.runtime,
+    )
+    with LiveProgress(sys.stderr) as progress:
+        folder = execute(options, progress.show, _say)
+    text, code = _rendered(arguments.format, folder, sys.stdout)
+    _emit(text, arguments.output)
+    return code
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    text, _ = _rendered(arguments.format, arguments.run, sys.stdout)
+    _emit(text, arguments.output)
+    return 0
+
+
+def _stack(arguments: argparse.Namespace) -> int:
+    import json
+
+    from harness.stack.provision.catalog import CATALOG
+    from harness.stack.provision.fetch import bring
+
+    artifacts = bring(tuple(package.name for package in CATALOG), cache_folder(), _say)
+    if arguments.format == "json":
+        rows = [{"name": a.name, "version": a.version, "source": a.source, "root": a.root} for a in artifacts.values()]
+        _emit(json.dumps({"schema": "tocsin/components/1", "components": rows}, indent=2), arguments.output)
+    else:
+        _emit("\n".join(f"{a.name:<18} {a.version:<12} {a.source}" for a in artifacts.values()), arguments.output)
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from harness.doctor import as_json, as_text, examine
+
+    advice = examine(cache_folder())
+    _emit(as_json(advice) if arguments.format == "json" else as_text(advice), arguments.output)
+    return 3 if any(row.state == "no" and row.needed for row in advice) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code; every error is a sentence on standard error."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code = parsed.act(parsed)
+    except HarnessError as error:
+        _say(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our standard output went away (`tocsin report … | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return int(code)
