@@ -27,7 +27,7 @@ SHARED = {
     "observe/channels": {"registry"},
     "stack/components": {"registry"},
     "stack/runtimes": set(),
-    "stack/provision": {"catalog", "cache", "fetch", "source"},
+    "stack/provision": {"cache", "catalog", "commands", "fetch", "host", "lock", "repositories", "source"},
     "verdict/targets": {"registry"},
     "report": {"timeline"},
 }

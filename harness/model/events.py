@@ -300,11 +300,16 @@ class LoadMeasured:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """Last line of a whole ledger. `error` is what we could not do, empty where nothing of the kind happened."""
+    """Last line of a whole ledger.
+
+    `error` is what we could not do, empty where nothing of the kind happened; `exit_code` is that error's own (3 where
+    no evidence could be had, 4 otherwise).
+    """
 
     kind: ClassVar[str] = "run-ended"
     wall_seconds: float
     error: str = ""
+    exit_code: int = 0
 
 
 Payload = (

@@ -1,0 +1,87 @@
+"""alertmanager.yml: receivers with their integrations, the routes that lead to them, templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.model.findings import Subject
+from harness.model.policy import Integration, Receiver
+from harness.policy.parse.reading import Parsed, Reading
+from harness.policy.parse.suggest import hint
+from harness.policy.parse.yaml import Scalar, Table
+
+INTEGRATION_SUFFIX = "_configs"
+"""Every list of integrations in a receiver has a key that ends so: `email_configs`, `slack_configs`, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertmanagerConfig:
+    """What the rest of the house needs of alertmanager.yml; `routed` are the receivers that routes name."""
+
+    receivers: tuple[Receiver, ...]
+    routed: tuple[Scalar, ...]
+    templates: tuple[Scalar, ...]
+
+
+def parse(text: str, file: str) -> Parsed[AlertmanagerConfig]:
+    """Reads an alertmanager.yml."""
+    reading = Reading("alertmanager", file)
+    document = reading.document(text)
+    if document is None:
+        return Parsed(AlertmanagerConfig((), (), ()), tuple(reading.findings))
+    receivers = _receivers(reading, document)
+    routed: list[Scalar] = []
+    route = reading.table(document.get("route"), "route")
+    if route is None:
+        if document.get("route") is None or isinstance(document.get("route"), Scalar):
+            reading.error("no-route", document.span, "there is no `route`: Alertmanager does not start without one")
+    else:
+        if reading.scalar(route.get("receiver"), "receiver") is None:
+            reading.error("no-default-receiver", route.span, "the first route has no receiver")
+        _routes(reading, route, routed)
+    names = {receiver.name for receiver in receivers}
+    for scalar in routed:
+        if scalar.text not in names:
+            reading.error(
+                "unknown-receiver",
+                scalar.span,
+                f"a route leads to the receiver {scalar.text!r}, which there is not",
+                fix=hint(scalar.text, names),
+                about=Subject("receiver", scalar.text),
+            )
+    templates = tuple(reading.scalars(document.get("templates"), "templates"))
+    return Parsed(AlertmanagerConfig(receivers, tuple(routed), templates), tuple(reading.findings))
+
+
+def _receivers(reading: Reading, document: Table) -> tuple[Receiver, ...]:
+    receivers: dict[str, Receiver] = {}
+    for entry in reading.tables(document.get("receivers"), "receivers"):
+        name = reading.scalar(entry.get("name"), "name")
+        if name is None:
+            reading.error("receiver-without-name", entry.span, "a receiver has no name")
+            continue
+        if name.text in receivers:
+            reading.error(
+                "duplicate-receiver",
+                name.span,
+                f"two receivers are called {name.text!r}",
+                details=f"the first stands at {receivers[name.text].span}",
+                about=Subject("receiver", name.text),
+            )
+            continue
+        integrations = tuple(
+            Integration(item.key.text, integration.span)
+            for item in entry.entries
+            if item.key.text.endswith(INTEGRATION_SUFFIX)
+            for integration in reading.tables(item.value, item.key.text)
+        )
+        receivers[name.text] = Receiver(name.text, integrations, entry.span)
+    return tuple(receivers.values())
+
+
+def _routes(reading: Reading, route: Table, routed: list[Scalar]) -> None:
+    receiver = reading.scalar(route.get("receiver"), "receiver")
+    if receiver is not None:
+        routed.append(receiver)
+    for child in reading.tables(route.get("routes"), "routes"):
+        _routes(reading, child, routed)

@@ -1,0 +1,87 @@
+"""drills.yaml: for every alert the fault that must raise it, who must hear it, by when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+
+from harness.model.findings import Subject
+from harness.model.policy import Drill, NotDrilled, Priority, PriorityRule
+from harness.policy.parse import schema
+from harness.policy.parse.reading import Parsed, Reading
+from harness.policy.parse.yaml import Table
+
+# What a text field falls back to where the schema has already said that it is not there.
+_NOTHING = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Drills:
+    """What drills.yaml says."""
+
+    priorities: Mapping[Priority, PriorityRule]
+    drills: tuple[Drill, ...]
+    not_drilled: tuple[NotDrilled, ...]
+
+
+def parse(text: str, file: str) -> Parsed[Drills]:
+    """Reads a drills.yaml; its entries are empty where the file does not fit its schema."""
+    reading = Reading("drill", file)
+    document = reading.document(text)
+    nothing = Drills(MappingProxyType({}), (), ())
+    if document is None:
+        return Parsed(nothing, tuple(reading.findings))
+    reading.findings.extend(schema.validate(document, "drills"))
+    if reading.findings:
+        return Parsed(nothing, tuple(reading.findings))
+    priorities = _priorities(reading, document)
+    drills = tuple(_drill(reading, entry) for entry in reading.tables(document.get("drills"), "drills"))
+    not_drilled = tuple(
+        NotDrilled(_text(reading, entry, "alert"), _text(reading, entry, "why"), entry.span)
+        for entry in reading.tables(document.get("not_drilled"), "not_drilled")
+    )
+    for drill in drills:
+        if drill.priority not in priorities:
+            reading.error(
+                "no-priority",
+                drill.span,
+                f"the drill of {drill.alert!r} has priority {drill.priority}, of which `priorities` says nothing",
+                fix=f"add `{drill.priority}` under `priorities`, with its channels and its deadline",
+                about=Subject("drill", drill.alert),
+            )
+    return Parsed(Drills(MappingProxyType(priorities), drills, not_drilled), tuple(reading.findings))
+
+
+def _priorities(reading: Reading, document: Table) -> dict[Priority, PriorityRule]:
+    priorities: dict[Priority, PriorityRule] = {}
+    table = reading.table(document.get("priorities"), "priorities")
+    for entry in table.entries if table else ():
+        rule = reading.table(entry.value, entry.key.text)
+        if rule is None:
+            continue
+        since = rule.get("since_condition")
+        priorities[Priority(entry.key.text)] = PriorityRule(
+            priority=Priority(entry.key.text),
+            channels=tuple(channel.text for channel in reading.scalars(rule.get("channels"), "channels")),
+            deadline=reading.duration(rule.get("deadline"), "deadline", _NOTHING),
+            since_condition=None if since is None else reading.duration(since, "since_condition", _NOTHING),
+            span=entry.key.span,
+        )
+    return priorities
+
+
+def _drill(reading: Reading, entry: Table) -> Drill:
+    return Drill(
+        alert=_text(reading, entry, "alert"),
+        priority=Priority(_text(reading, entry, "priority")),
+        fault=_text(reading, entry, "fault"),
+        tolerates=tuple(alert.text for alert in reading.scalars(entry.get("tolerates"), "tolerates")),
+        span=entry.span,
+    )
+
+
+def _text(reading: Reading, entry: Table, key: str) -> str:
+    scalar = reading.scalar(entry.get(key), key)
+    return scalar.text if scalar else ""

@@ -1,0 +1,428 @@
+"""One run: from the policies to a judged ledger. The only module that sees every room."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from harness import __version__
+from harness.drive.conduct import conduct
+from harness.drive.faults.registry import FAULTS
+from harness.drive.journal import Journal
+from harness.drive.load.locust import LocustLoad
+from harness.drive.plan.timetable import plan
+from harness.errors import HarnessError, Interrupted, StackError, UsageError
+from harness.model.events import (
+    DrillDeclared,
+    Event,
+    FindingNoted,
+    HopsRead,
+    InjectionPlanned,
+    PlanClosed,
+    Progress,
+    Rewired,
+    RunEnded,
+    RunStarted,
+    StageEnded,
+    StagePlanned,
+    StageStarted,
+    TargetDeclared,
+)
+from harness.model.plan import Injection, Profile, Timetable
+from harness.model.policy import Policies
+from harness.model.stack import Address, Artifact
+from harness.observe.certificates import write_certificate
+from harness.observe.channels import Sink
+from harness.observe.channels.registry import CHANNELS
+from harness.observe.hops import read_hops
+from harness.observe.inbox import Inbox, Interference
+from harness.observe.ledger import Ledger, read
+from harness.observe.recorder import Recorder
+from harness.observe.starvation import StarvationWatch
+from harness.policy.parse.policies import Loaded, load
+from harness.policy.rewire.rewire import Rewiring, rewire
+from harness.report.recorded import read_run
+from harness.report.registry import render
+from harness.stack.components.registry import COMPONENTS
+from harness.stack.guard import Guard
+from harness.stack.layout import Layout, kinds_needed, lay_out
+from harness.stack.provision.fetch import fetch
+from harness.stack.runtimes.process import ProcessRuntime
+from harness.stack.site import Site
+from harness.stack.stack import Stack
+
+USERS_PER_LANE = 4
+"""Users of the load test in every lane: about 10 requests/s, so that a window of 10 s holds about 100."""
+
+_FLOWING_SECONDS = 20.0
+_REPORTS = {"summary.json": "json", "junit.xml": "junit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run is asked to do.
+
+    Args:
+        policies: the policies folder.
+        cache: where real components are kept.
+        out: the folder of the runs.
+        profile: how much is tried.
+        only: names of the alerts to drill; all where empty.
+        seed: fixes every random instant; drawn where None.
+        runtime: how components are run.
+        locustfile: the journeys that make the load; `loadtests/community.py` beside the policies where None.
+    """
+
+    policies: Path
+    cache: Path
+    out: Path
+    profile: str = "smoke"
+    only: tuple[str, ...] = ()
+    seed: int | None = None
+    runtime: str = "process"
+    locustfile: Path | None = None
+
+
+def load_policies(folder: Path) -> Loaded:
+    """The policies of a folder, held against the faults, channels and components that there are.
+
+    Raises:
+        UsageError: there is no such folder.
+        PolicyError: it cannot be run; carries every finding.
+    """
+    return load(
+        folder,
+        faults=[fault.id for fault in FAULTS],
+        channels={channel.name: channel.receiver_key for channel in CHANNELS},
+        components=[component.kind for component in COMPONENTS],
+    )
+
+
+def execute(options: Options, show: Callable[[Event], None], say: Callable[[str], None]) -> Path:
+    """Carries a run out and writes its files; returns the folder of the run, whatever its verdict.
+
+    From the first event on every failure is part of the run: it is in the ledger, said, and judged.
+
+    Args:
+        options: what to do.
+        show: takes every event as it happens.
+        say: takes sentences for a person.
+
+    Raises:
+        UsageError: the run could not begin: policies, profile, names of alerts.
+        LedgerError: the run's files cannot be written.
+    """
+    loaded = load_policies(options.policies)
+    policies = loaded.policies
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    timetable = plan(
+        policies.drills,
+        policies.priorities,
+        {alert.name: alert for alert in policies.alerts},
+        profile=Profile(options.profile),
+        seed=seed,
+        only=options.only,
+    )
+    run, folder = _new_folder(options.out)
+    began = time.monotonic()
+    with Ledger.create(folder / "ledger.jsonl") as ledger:
+        ledger.subscribe(show)
+        try:
+            _declare(ledger, options, loaded, timetable, run, seed)
+            asyncio.run(_Rehearsal(options, policies, timetable, ledger, folder, run, say).carry_out())
+            ended = RunEnded(time.monotonic() - began)
+        except HarnessError as error:
+            say(str(error))
+            ended = RunEnded(time.monotonic() - began, str(error), error.exit_code)
+        ledger.write(ended)
+    _point_latest(options.out, folder)
+    write_reports(folder)
+    return folder
+
+
+def write_reports(folder: Path) -> None:
+    """Writes the reports of a run beside its ledger."""
+    recorded = read_run(folder)
+    for name, form in _REPORTS.items():
+        (folder / name).write_text(render(form, recorded, colour=False), encoding="utf-8")
+
+
+def _new_folder(out: Path) -> tuple[str, Path]:
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    folder = (out / run).absolute()
+    try:
+        (folder / "logs").mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"the folder of this run cannot be made at {folder}",
+            seen=str(error),
+            hint="choose a folder of yours by --out",
+        ) from error
+    return run, folder
+
+
+def _point_latest(out: Path, folder: Path) -> None:
+    """`latest` always leads to a whole run: the link is replaced in one step."""
+    fresh = out / f".latest-{folder.name}"
+    fresh.symlink_to(folder.name)
+    fresh.replace(out / "latest")
+
+
+def _commit(folder: Path) -> str:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        asked = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+        if asked.returncode == 0:
+            return asked.stdout.strip()
+    return ""
+
+
+def _attempt(out: Path, commit: str) -> int:
+    """How often this commit was tried here, this run included; ledgers that cannot be read count for nothing."""
+    tried = 1
+    for ledger in out.glob("*/ledger.jsonl"):
+        if ledger.parent.is_symlink():
+            continue
+        with suppress(HarnessError, StopIteration):
+            first = next(read(ledger)).payload
+            tried += isinstance(first, RunStarted) and first.commit == commit
+    return tried
+
+
+def _declare(ledger: Ledger, options: Options, loaded: Loaded, timetable: Timetable, run: str, seed: int) -> None:
+    """Writes all that is expected before anything is done."""
+    policies = loaded.policies
+    commit = _commit(options.policies)
+    ledger.write(
+        RunStarted(
+            run=run,
+            tocsin=__version__,
+            profile=options.profile,
+            seed=seed,
+            attempt=_attempt(options.out, commit),
+            commit=commit,
+            runtime=options.runtime,
+            time_scale=1.0,
+            policies=str(options.policies),
+            cores=os.cpu_count() or 1,
+        )
+    )
+    for finding in loaded.findings:
+        ledger.write(FindingNoted(finding))
+    for target in policies.targets:
+        ledger.write(TargetDeclared(target))
+    signals = {fault.id: fault.signal for fault in FAULTS}
+    for drill in policies.drills:
+        labels = policies.alert(drill.alert).labels
+        channels = policies.priorities[drill.priority].channels
+        ledger.write(
+            DrillDeclared(
+                drill.alert, drill.priority, drill.fault, signals[drill.fault], channels, labels.get("severity", "")
+            )
+        )
+    for spared in policies.not_drilled:
+        labels = policies.alert(spared.alert).labels
+        ledger.write(DrillDeclared(spared.alert, "", "", "", (), labels.get("severity", ""), why_not=spared.why))
+    for stage in timetable.stages:
+        ledger.write(StagePlanned(stage))
+    for injection in timetable.injections:
+        ledger.write(InjectionPlanned(injection))
+    ledger.write(PlanClosed(len(timetable.injections), timetable.critical_path.total_seconds(), timetable.mix))
+
+
+class _InboxEars:
+    """The inbox as the conductor hears it."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self.heard = inbox.heard
+        self.caught = inbox.caught
+
+    def interfere(self, injection: Injection, until_wall: float | None) -> Callable[[], None]:
+        assert injection.control is not None
+        interference = Interference(injection.lane, injection.alert, injection.control, until_wall)
+        self._inbox.interfere(interference)
+        return partial(self._inbox.clear, interference)
+
+
+class _Rehearsal:
+    """The part of a run that needs an event loop: everything stands up, the timetable is carried out, all goes down."""
+
+    def __init__(
+        self,
+        options: Options,
+        policies: Policies,
+        timetable: Timetable,
+        ledger: Ledger,
+        folder: Path,
+        run: str,
+        say: Callable[[str], None],
+    ) -> None:
+        self._options = options
+        self._policies = policies
+        self._timetable = timetable
+        self._ledger = ledger
+        self._folder = folder
+        self._run = run
+        self._say = say
+        self._selectors = {alert.name: alert.selectors for alert in policies.alerts}
+
+    async def carry_out(self) -> None:
+        """Carries the timetable out.
+
+        Raises:
+            HarnessError: what kept the run from its end; Interrupted where somebody stopped it.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, task.cancel, f"signal {signal.Signals(number).name}")
+        try:
+            async with AsyncExitStack() as exits:
+                await self._stand_up_and_drill(exits)
+        except asyncio.CancelledError as cancelled:
+            raise Interrupted(
+                f"the run was stopped ({cancelled.args[0] if cancelled.args else 'cancelled'})",
+                hint="what was seen until then is in the ledger; nothing was left running",
+            ) from cancelled
+
+    async def _stand_up_and_drill(self, exits: AsyncExitStack) -> None:
+        artifacts = await fetch(kinds_needed(self._policies), self._options.cache, self._say)
+        guard = await exits.enter_async_context(Guard.open(self._run, self._options.cache))
+        await exits.enter_async_context(StarvationWatch(self._ledger.write))
+        inbox = Inbox(self._ledger.write, CHANNELS)
+        exits.callback(inbox.close)
+        authority, sinks = await self._open_sinks(exits, inbox, guard.sandbox)
+        layout = self._lay_out(artifacts, guard, authority)
+        exits.callback(layout.close)
+        alertmanager = _site_of(layout, "alertmanager")
+        recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._ledger.write))
+        copy = self._rewire(layout, sinks, alertmanager.component.addresses, recorder.address)
+        runtime = ProcessRuntime(guard)
+        stack = await exits.enter_async_context(Stack(layout, runtime, self._ledger.write))
+        self._progress("starting the stack")
+        await stack.up({**copy.files, self._policies.prometheus_file: copy.cold})
+        load = LocustLoad()
+        exits.push_async_callback(_stop_load, load, self._ledger)
+        await self._drive_load(load, runtime, layout, guard.sandbox)
+        await stack.wait_first_scrape()
+        await load.flowing(_FLOWING_SECONDS, minimum=5)
+        await stack.reload_prometheus(copy.files)
+        self._progress("every target is scraped, load flows, the rules are loaded: the drills begin")
+        await self._drill(stack, inbox, guard.sandbox)
+
+    async def _open_sinks(self, exits: AsyncExitStack, inbox: Inbox, sandbox: Path) -> tuple[Path, tuple[Sink, ...]]:
+        certificate = write_certificate(sandbox / "certificates")
+        sinks = []
+        for channel in CHANNELS:
+            sink = await exits.enter_async_context(channel.open(certificate, inbox.deliver, inbox.refuse))
+            binding = sink.binding
+            values = {**binding.settings, **(binding.global_settings or {})}
+            self._ledger.redactor.learn(values[name] for name in binding.secret if values.get(name))
+            sinks.append(sink)
+        return certificate.authority, tuple(sinks)
+
+    def _lay_out(self, artifacts: Mapping[str, Artifact], guard: Guard, authority: Path) -> Layout:
+        layout = lay_out(
+            self._policies,
+            artifacts,
+            self._timetable.lanes,
+            run=self._run,
+            sandbox=guard.sandbox,
+            logs=self._folder / "logs",
+            cache=self._options.cache,
+            environment={"alertmanager": {"SSL_CERT_FILE": str(authority)}},
+        )
+        for of_lane in layout.secrets.values():
+            self._ledger.redactor.learn(value for name, value in of_lane.items() if "password" in name)
+        return layout
+
+    def _rewire(self, layout: Layout, sinks: Sequence[Sink], addresses: Sequence[str], recorder: Address) -> Rewiring:
+        """The copy that runs, with the recording proxy before Alertmanager; written into the run's folder too."""
+        sandbox = layout.sandbox([sink.binding for sink in sinks])
+        production = {**sandbox.production, **{address: {"": recorder} for address in addresses}}
+        copy = rewire(self._policies, replace(sandbox, production=production))
+        for difference in copy.differences:
+            self._ledger.write(Rewired(difference))
+        for finding in copy.findings:
+            self._ledger.write(FindingNoted(finding))
+        for name, text in copy.files.items():
+            path = self._folder / "rewired" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self._ledger.redactor.text(text), encoding="utf-8")
+        return copy
+
+    async def _drive_load(self, load: LocustLoad, runtime: ProcessRuntime, layout: Layout, sandbox: Path) -> None:
+        subject = next((c.name for c in self._policies.components if c.kind == "subject"), None)
+        if subject is None:
+            raise StackError("the policies declare no component of kind subject", hint="name one in stack.yaml")
+        project = self._policies.root.absolute().parent
+        await load.start(
+            runtime,
+            {lane.name: lane.addresses[subject] for lane in layout.lanes},
+            locustfile=self._options.locustfile or project / "loadtests" / "community.py",
+            users_per_lane=USERS_PER_LANE,
+            samples=sandbox / "samples.jsonl",
+            log=self._folder / "logs" / "locust.log",
+            directory=sandbox / "locust",
+        )
+
+    async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path) -> None:
+        stage = self._timetable.stages[0].name
+        self._ledger.write(StageStarted(stage))
+        stop = asyncio.Event()
+        prometheus = stack.address("prometheus")
+
+        async def hops(injection: Injection, since_wall: float, until_wall: float) -> None:
+            reading = await read_hops(
+                prometheus,
+                injection=injection.id,
+                alert=injection.alert,
+                lane=injection.lane,
+                selectors=self._selectors[injection.alert],
+                since_wall=since_wall,
+                until_wall=until_wall,
+            )
+            for hop in reading.hops:
+                self._ledger.write(hop)
+            self._ledger.write(HopsRead(injection.id, reading.error))
+
+        await conduct(
+            self._timetable,
+            {fault.id: fault for fault in FAULTS},
+            stack.lane,
+            _InboxEars(inbox),
+            self._ledger.write,
+            Journal.open(sandbox / "undo.jsonl"),
+            hops,
+            stop=stop,
+            started_monotonic=time.monotonic(),
+        )
+        self._ledger.write(StageEnded(stage))
+
+    def _progress(self, text: str) -> None:
+        self._ledger.write(Progress(text))
+
+
+def _site_of(layout: Layout, kind: str) -> Site:
+    for site in layout.sites:
+        if site.component.kind == kind and site.lane is None:
+            return site
+    raise StackError(f"the policies declare no component of kind {kind}", hint="name one in stack.yaml")
+
+
+async def _stop_load(load: LocustLoad, ledger: Ledger) -> None:
+    ledger.write(await load.stop())

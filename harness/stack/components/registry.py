@@ -1,0 +1,38 @@
+"""Every kind of component that there is, as one explicit tuple."""
+
+from __future__ import annotations
+
+from harness.errors import StackError
+from harness.stack.components import Component
+from harness.stack.components.alertmanager import Alertmanager
+from harness.stack.components.mariadb import MariaDB
+from harness.stack.components.mysqld_exporter import MysqldExporter
+from harness.stack.components.node_exporter import NodeExporter
+from harness.stack.components.prometheus import Prometheus
+from harness.stack.components.redis import Redis
+from harness.stack.components.redis_exporter import RedisExporter
+from harness.stack.components.subject import Subject
+
+COMPONENTS: tuple[Component, ...] = (
+    Prometheus(),
+    Alertmanager(),
+    NodeExporter(),
+    Subject(),
+    MariaDB(),
+    MysqldExporter(),
+    Redis(),
+    RedisExporter(),
+)
+
+
+def component_of(kind: str) -> Component:
+    """The component of a kind.
+
+    Raises:
+        StackError: there is none.
+    """
+    for component in COMPONENTS:
+        if component.kind == kind:
+            return component
+    kinds = ", ".join(component.kind for component in COMPONENTS)
+    raise StackError(f"No component is of kind {kind}", expected=f"one of {kinds}", seen=kind)

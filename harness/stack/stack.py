@@ -1,0 +1,293 @@
+"""The stack: everything that the policies name, running in a sandbox, kept as its units say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from harness.errors import FaultError, NotReady, StackError
+from harness.model.events import ComponentReady, Payload, Rewired
+from harness.model.stack import Address, ComponentReport, Lane
+from harness.stack.components.registry import component_of
+from harness.stack.layout import Layout
+from harness.stack.probe import Answer, ask
+from harness.stack.relay import Relay
+from harness.stack.runtimes import Launch, Runtime
+from harness.stack.scrape import Target, read_alertmanagers, read_pools, read_targets
+from harness.stack.supervisor import Supervisor
+
+READY_SECONDS = 30.0
+STOP_GRACE_SECONDS = 0.2
+_RELOAD_SECONDS = 10.0
+_SCRAPE_POLL_SECONDS = 0.05
+
+Key = tuple[str, str | None]
+
+
+class Stack:
+    """A stack in its sandbox; `async with` takes it down whatever happens.
+
+    Args:
+        layout: where everything stands; the stack closes it.
+        runtime: how components are run; the stack closes it.
+        write: takes the events of the stack's life.
+    """
+
+    def __init__(self, layout: Layout, runtime: Runtime, write: Callable[[Payload], object]) -> None:
+        self.layout = layout
+        self._runtime = runtime
+        self._write = write
+        self._supervisors: dict[Key, Supervisor] = {
+            (site.name, site.lane): Supervisor(site, component_of(site.component.kind), runtime, write)
+            for site in layout.sites
+        }
+        self._relays: dict[Key, Relay] = {}
+        self._down = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.down()
+
+    async def up(self, files: Mapping[str, str], *, deadline_seconds: float = READY_SECONDS) -> None:
+        """Writes the rewired copy, starts everything at once, returns when all of it is ready.
+
+        Each component is given `ComponentReady` when it stands; its differences from production are written as
+        `Rewired` (of a lane's components once, for the first lane: the others differ in port and folder alone).
+
+        Raises:
+            StackError: something could not be started (`ComponentDied`, `NotReady`, `AddressTaken` say what); what
+                stands already is taken down by `down`.
+        """
+        self._put(files)
+        for lane in self.layout.lanes:
+            for name, behind in lane.behind.items():
+                self._relays[name, lane.name] = await Relay.open(behind, listen=lane.addresses[name])
+        ready = {key: asyncio.Event() for key in self._supervisors}
+        tasks = [
+            asyncio.create_task(self._bring_up(supervisor, ready, deadline_seconds), name=f"start of {key}")
+            for key, supervisor in self._supervisors.items()
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            failed = [task.exception() for task in tasks if task.done() and not task.cancelled()]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for error in failed:
+            if error is not None:
+                raise error
+
+    async def down(self) -> None:
+        """Ends everything at once and gives the ports back; may be called twice."""
+        if self._down:
+            return
+        self._down = True
+        await asyncio.gather(*(supervisor.stop(STOP_GRACE_SECONDS) for supervisor in self._supervisors.values()))
+        await asyncio.gather(*(relay.close() for relay in self._relays.values()))
+        await self._runtime.close()
+        self.layout.close()
+
+    def lane(self, name: str) -> LaneHandle:
+        """What a fault may do to a lane.
+
+        Raises:
+            StackError: there is no such lane.
+        """
+        return LaneHandle(self.layout.lane(name), self.layout.secrets[name], self._supervisors, self._relays)
+
+    def component_tail(self, name: str, lane: str | None = None, lines: int = 20) -> tuple[str, ...]:
+        """The last lines of a component, without credentials.
+
+        Raises:
+            StackError: there is no such component.
+        """
+        self.layout.site(name, lane)
+        return self._supervisors[name, lane].tail(lines)
+
+    def address(self, kind: str) -> Address:
+        """Where the shared component of a kind listens (`prometheus`).
+
+        Raises:
+            StackError: the policies have none.
+        """
+        for site in self.layout.sites:
+            if site.component.kind == kind and site.lane is None:
+                return site.address
+        raise StackError(f"The policies declare no {kind}", hint=f"add a component of kind {kind} that all lanes share")
+
+    async def reload_prometheus(self, files: Mapping[str, str]) -> None:
+        """Writes files of the rewired copy again and has Prometheus load them; returns when it did.
+
+        Raises:
+            StackError: Prometheus did not take them.
+        """
+        self._put(files)
+        answer = await ask(self.address("prometheus"), "/-/reload", method="POST", within_seconds=_RELOAD_SECONDS)
+        if isinstance(answer, Answer) and answer.status == 200:
+            return
+        raise StackError(
+            "Prometheus did not load the rewired configuration",
+            expected="POST /-/reload answers 200",
+            seen=answer if isinstance(answer, str) else f"{answer.status}: {answer.body.strip()}",
+        )
+
+    async def wait_first_scrape(self, deadline_seconds: float = 15.0) -> tuple[Target, ...]:
+        """Waits until Prometheus has a first sample of every target and an Alertmanager to send to.
+
+        Targets that production addresses where no component of ours is (the layout's `nowhere`) can never be up: they
+        are not waited for. Those that are down when the rest is up, or at the deadline, are returned for whoever
+        judges.
+
+        Raises:
+            NotReady: Prometheus did not find its targets, or its Alertmanager, in time.
+        """
+        began = time.monotonic()
+        while True:
+            missing, targets = await self._scraped()
+            awaited = [target for target in targets if not target.is_at(self.layout.nowhere)]
+            waited = time.monotonic() - began
+            if missing is None and (all(target.up for target in awaited) or waited >= deadline_seconds):
+                return tuple(target for target in targets if not target.up)
+            if waited >= deadline_seconds:
+                raise NotReady(
+                    "Prometheus did not make its first scrape in time",
+                    expected="a first sample of every target, and an Alertmanager to send to",
+                    seen=missing,
+                    waited_seconds=waited,
+                    hint="targets and Alertmanagers are found about 5 s after the start of Prometheus, not before",
+                )
+            await asyncio.sleep(_SCRAPE_POLL_SECONDS)
+
+    async def _scraped(self) -> tuple[str | None, tuple[Target, ...]]:
+        """What is still missing before the first scrape is complete, and the targets that are known."""
+        bodies = []
+        for path in ("targets?state=active", "scrape_pools", "alertmanagers", "status/config"):
+            answer = await ask(self.address("prometheus"), f"/api/v1/{path}")
+            if isinstance(answer, str) or answer.status != 200:
+                return (answer if isinstance(answer, str) else f"/api/v1/{path} answers {answer.status}"), ()
+            bodies.append(json.loads(answer.body))
+        targets = read_targets(bodies[0])
+        empty = [pool for pool in read_pools(bodies[1]) if pool not in {target.pool for target in targets}]
+        if empty:
+            return f"no target yet in {', '.join(empty)}", targets
+        found, configured = read_alertmanagers(bodies[2], bodies[3])
+        return ("no Alertmanager yet" if configured and not found else None), targets
+
+    async def _bring_up(
+        self, supervisor: Supervisor, ready: Mapping[Key, asyncio.Event], deadline_seconds: float
+    ) -> None:
+        site = supervisor.site
+        began = time.monotonic()
+        if site.component.command:
+            # A foreign server may not set SO_REUSEADDR and could then not bind beside us.
+            self.layout.ports.release(site.address)
+        launch = await supervisor.start()
+        for other, event in ready.items():
+            peer = self._supervisors[other].site
+            if peer.component.kind in component_of(site.component.kind).needs and peer.lane in {site.lane, None}:
+                await event.wait()
+        await supervisor.settle(deadline_seconds)
+        self._report(supervisor, launch, time.monotonic() - began)
+        ready[site.name, site.lane].set()
+
+    def _report(self, supervisor: Supervisor, launch: Launch, seconds: float) -> None:
+        site = supervisor.site
+        own = "own" if site.component.command else "pypi"
+        report = ComponentReport(
+            name=site.name,
+            version=launch.version,
+            runtime=self._runtime.name,
+            source=site.artifact.source if site.artifact else own,
+            ready_seconds=seconds,
+        )
+        self._write(ComponentReady(report, site.lane, str(site.log)))
+        if site.lane is None or site.lane == self.layout.lanes[0].name:
+            for difference in launch.differences:
+                why = difference.why if site.lane is None else f"{difference.why}; likewise in every lane"
+                self._write(Rewired(replace(difference, why=why)))
+
+    def _put(self, files: Mapping[str, str]) -> None:
+        """Writes files of the rewired copy into the sandbox; they hold the sandbox's credentials."""
+        folder = self.layout.configuration
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name, text in files.items():
+                if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                    raise StackError(f"A file of the rewired copy would be written outside of the sandbox: {name}")
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        except OSError as error:
+            raise StackError(f"The rewired copy cannot be written into {folder}", seen=str(error)) from error
+
+
+class LaneHandle:
+    """What a fault may do to one lane's components (`LaneControl` of the faults)."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        secrets: Mapping[str, str],
+        supervisors: Mapping[Key, Supervisor],
+        relays: Mapping[Key, Relay],
+    ) -> None:
+        self._lane = lane
+        self._secrets = secrets
+        self._supervisors = supervisors
+        self._relays = relays
+
+    @property
+    def lane(self) -> Lane:
+        """The lane with its addresses."""
+        return self._lane
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Credentials of the lane's components by name."""
+        return self._secrets
+
+    async def hold_down(self, component: str) -> None:
+        """Ends a component as `kill -9` does and keeps its supervisor from starting it again."""
+        await self._supervisor(component).hold_down()
+
+    async def let_up(self, component: str) -> None:
+        """Starts a component that was held down, and gives it back to its supervisor; nothing if it was not."""
+        await self._supervisor(component).let_up()
+
+    async def refuse(self, component: str) -> None:
+        """Cuts every connection to a component in its path and refuses new ones."""
+        await self._relay(component).refuse()
+
+    async def restore(self, component: str) -> None:
+        """Lets connections to a component through again; nothing if they were."""
+        await self._relay(component).restore()
+
+    def _supervisor(self, component: str) -> Supervisor:
+        try:
+            return self._supervisors[component, self._lane.name]
+        except KeyError:
+            raise self._unknown(component, tuple(self._lane.addresses)) from None
+
+    def _relay(self, component: str) -> Relay:
+        try:
+            return self._relays[component, self._lane.name]
+        except KeyError:
+            raise self._unknown(component, tuple(self._lane.behind)) from None
+
+    def _unknown(self, component: str, known: tuple[str, ...]) -> FaultError:
+        return FaultError(
+            f"Nothing can be done to {component} in lane {self._lane.name}",
+            expected=f"one of {', '.join(known)}",
+            seen=component,
+        )

@@ -1,0 +1,229 @@
+"""The verdict of a run, from its ledger alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.model.events import Event
+from harness.model.hops import NEXT_PART
+from harness.model.plan import Profile
+from harness.model.policy import Target
+from harness.model.verdicts import (
+    AlertCoverage,
+    Cell,
+    CellStatus,
+    ControlVerdict,
+    InjectionVerdict,
+    Judgement,
+    Outcome,
+    TargetVerdict,
+    Verdict,
+)
+from harness.verdict.cells import CELL_TARGET, coverage
+from harness.verdict.controls import judge_controls
+from harness.verdict.messages import attribute
+from harness.verdict.record import Record, record
+from harness.verdict.targets import Sample
+from harness.verdict.targets.registry import TARGETS
+from harness.verdict.trials import FAILED, UNJUDGED, judge_injection
+
+
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """Why a run is not green: what it makes of the verdict, and a sentence."""
+
+    verdict: Verdict
+    text: str
+
+
+_WORST_FIRST = (Verdict.ERROR, Verdict.FAIL, Verdict.UNVERIFIED, Verdict.INCONCLUSIVE)
+
+
+def judge(events: Iterable[Event]) -> Judgement:
+    """Judges a run: harness error before any fail, before anything unverified or inconclusive, before pass.
+
+    A smoke run is judged by its cells: green when every planned cell was heard, every fault proved its effect and
+    every negative control failed as it was meant to. No rate is claimed.
+    """
+    told = record(events)
+    messages = attribute(told)
+    verdicts = tuple(judge_injection(story, messages, told) for story in told.stories)
+    own = tuple(one for one in verdicts if one.control is None)
+    planned = [story.planned for story in told.stories]
+    alerts = coverage(planned, own, told.drills, _cell_target(told.targets))
+    controls = judge_controls([one for one in verdicts if one.control is not None], told.interfered)
+    sample = Sample(
+        profile=told.profile,
+        injections=own,
+        planned={one.id: one for one in planned},
+        broken=tuple(f"{name} at {cell.channel}" for name, cell in _cells(alerts) if cell.status is CellStatus.BROKEN),
+        evidence=_evidence(alerts),
+    )
+    targets = tuple(_target(target, sample) for target in told.targets)
+    reasons = (
+        *_errors(told),
+        *_failures(told, verdicts, alerts, messages.unexplained),
+        *_doubts(told, own, alerts, controls),
+        *_of_targets(told, targets),
+    )
+    verdict = next((worst for worst in _WORST_FIRST if any(one.verdict is worst for one in reasons)), Verdict.PASS)
+    tried = {story.planned.id for story in told.stories if story.injected is not None}
+    return Judgement(
+        verdict=verdict,
+        headline=_headline(told, verdict, alerts, sample.evidence, reasons),
+        reasons=tuple(dict.fromkeys(one.text for one in reasons)),
+        targets=targets,
+        alerts=alerts,
+        injections=verdicts,
+        controls=controls,
+        planned=len(own),
+        tried=sum(one.injection in tried for one in own),
+        failed=sum(one.verdict is Verdict.FAIL for one in own),
+        starved_trials=sum(trial.outcome is Outcome.INCONCLUSIVE for one in verdicts for trial in one.trials),
+        excluded=tuple(target.id for target in targets if target.excluded is not None),
+    )
+
+
+def _cells(alerts: Sequence[AlertCoverage]) -> Iterator[tuple[str, Cell]]:
+    return ((alert.alert, cell) for alert in alerts for cell in alert.cells)
+
+
+def _cell_target(targets: Sequence[Target]) -> float:
+    """The share that a cell is held to: what the policy promises of delivery."""
+    return next((target.objective for target in targets if target.id == "alerts-delivered"), CELL_TARGET)
+
+
+def _evidence(alerts: Sequence[AlertCoverage]) -> str:
+    """What the run rests on, over all its alerts: real, simulated or mixed; without any the weakest claim."""
+    signals = {alert.signal for alert in alerts} or {"simulated"}
+    return signals.pop() if len(signals) == 1 else "mixed"
+
+
+def _target(target: Target, sample: Sample) -> TargetVerdict:
+    """A declared target; one that is set aside, or that nothing measures yet, is unverified."""
+    judges = {one.id: one for one in TARGETS}
+    if target.excluded is None and target.id in judges:
+        return judges[target.id].judge(target, sample)
+    return TargetVerdict(
+        id=target.id,
+        basis=target.basis,
+        verdict=Verdict.UNVERIFIED,
+        target=target.objective,
+        observed=None,
+        lower_bound=None,
+        upper_bound=None,
+        n=0,
+        unit=target.unit,
+        evidence=sample.evidence,
+        claim="nothing in this run measures it" if target.excluded is None else f"set aside: {target.excluded}",
+        excluded=target.excluded,
+    )
+
+
+def _errors(told: Record) -> Iterator[_Reason]:
+    if told.ended is not None and told.ended.error:
+        yield _Reason(Verdict.ERROR, f"the harness could not work: {told.ended.error}")
+
+
+def _failures(
+    told: Record,
+    verdicts: Sequence[InjectionVerdict],
+    alerts: Sequence[AlertCoverage],
+    unexplained: Sequence[str],
+) -> Iterator[_Reason]:
+    """What the monitoring did wrong."""
+    every_cell = told.profile == Profile.SMOKE
+    for name, cell in _cells(alerts):
+        if cell.status is CellStatus.BROKEN or (every_cell and cell.status is CellStatus.FLAKY):
+            yield _Reason(Verdict.FAIL, f"{name} at {cell.channel} is {cell.status}: {_counted(verdicts, name, cell)}")
+    for one in verdicts:
+        for unexpected in one.unexpected:
+            yield _Reason(Verdict.FAIL, f"injection {one.injection} ({one.alert} in {one.lane}): {unexpected}")
+    for message in unexplained:
+        yield _Reason(Verdict.FAIL, message)
+
+
+def _counted(verdicts: Sequence[InjectionVerdict], name: str, cell: Cell) -> str:
+    """How many trials of a cell failed, the first complaint, and who is next to blame."""
+    trials = [
+        trial
+        for one in verdicts
+        if one.alert == name and one.control is None
+        for trial in one.trials
+        if trial.channel == cell.channel
+    ]
+    failed = [trial for trial in trials if trial.outcome in FAILED]
+    kinds = ", ".join(dict.fromkeys(trial.outcome.value for trial in failed))
+    text = f"{len(failed)} of {len(trials)} trials failed ({kinds}): {(*failed[0].complaints, kinds)[0]}"
+    ends = next((trial.trail_ends for trial in failed if trial.trail_ends is not None), None)
+    if ends is not None:
+        text += f"; the trail ends at {ends}, next is {NEXT_PART[ends]}"
+    return text
+
+
+def _doubts(
+    told: Record,
+    own: Sequence[InjectionVerdict],
+    alerts: Sequence[AlertCoverage],
+    controls: Sequence[ControlVerdict],
+) -> Iterator[_Reason]:
+    """What nobody can vouch for."""
+    for damage in told.damage:
+        yield _Reason(Verdict.UNVERIFIED, damage)
+    if not own:
+        yield _Reason(Verdict.UNVERIFIED, "nothing was planned, so nothing was heard")
+    for story in told.stories:
+        if story.injected is not None and story.healed is None:
+            name = f"{story.planned.fault} in {story.planned.lane}"
+            yield _Reason(Verdict.UNVERIFIED, f"injection {story.planned.id}: it was never seen that {name} was healed")
+    for alert in alerts:
+        if not alert.cells:
+            yield _Reason(Verdict.UNVERIFIED, f"nobody must hear {alert.alert}")
+        if alert.alert not in {drill.alert for drill in told.drills}:
+            yield _Reason(Verdict.UNVERIFIED, f"the ledger does not declare the drill of {alert.alert}")
+    for one in own:
+        for trial in one.trials:
+            if trial.outcome in UNJUDGED:
+                verdict = Verdict.INCONCLUSIVE if trial.outcome is Outcome.INCONCLUSIVE else Verdict.UNVERIFIED
+                why = (*trial.complaints, one.why, "it could not be judged")[0]
+                yield _Reason(verdict, f"{one.alert} at {trial.channel}, injection {one.injection}: {why}")
+    for control in controls:
+        if not control.as_expected:
+            yield _Reason(
+                Verdict.UNVERIFIED,
+                f"the negative control `{control.name}` did not fail as it was meant to "
+                f"({control.trials} trials, judged {control.verdict}): this run's judge cannot be trusted",
+            )
+
+
+def _of_targets(told: Record, targets: Sequence[TargetVerdict]) -> Iterator[_Reason]:
+    """Targets that are not met; in a smoke run only those that nothing measures and nobody set aside."""
+    measured = {one.id for one in TARGETS}
+    for target in targets:
+        if target.excluded is not None or target.verdict is Verdict.PASS:
+            continue
+        if target.id not in measured:
+            yield _Reason(
+                Verdict.UNVERIFIED, f"target {target.id} is measured by nothing, and targets.yaml does not set it aside"
+            )
+        elif told.profile != Profile.SMOKE:
+            yield _Reason(target.verdict, f"target {target.id} is {target.verdict}: {target.claim}")
+
+
+def _headline(
+    told: Record, verdict: Verdict, alerts: Sequence[AlertCoverage], evidence: str, reasons: Sequence[_Reason]
+) -> str:
+    """One sentence: profile, verdict, what was heard on which evidence, and the first thing that is wrong."""
+    cells = [cell for _, cell in _cells(alerts)]
+    heard = sum(cell.status is CellStatus.HEARD for cell in cells)
+    text = f"{told.profile}: {verdict.value.upper()} — {heard} of {len(cells)} cells heard ({evidence})"
+    drilled = {drill.alert for drill in told.drills if drill.why_not is None}
+    if len(drilled) > len(alerts):
+        text += f", {len(alerts)} of {len(drilled)} drills planned"
+    decisive = [one.text for one in reasons if one.verdict is verdict]
+    if decisive:
+        text += f"; {decisive[0].splitlines()[0]}"
+        if len(decisive) > 1:
+            text += f" (and {len(decisive) - 1} more)"
+    return text + ("; no rate is claimed" if told.profile == Profile.SMOKE else "")

@@ -1,0 +1,160 @@
+"""Whose message is whose: what arrived is laid to the injection that caused it; what nobody should hear is named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.model.notifications import Notification, ReceivedAlert, Status
+from harness.observe.attribution import says, speaks_of
+from harness.verdict.record import LANE_LABEL, Record, Story
+
+_RACE_SECONDS = 2.0
+"""Alertmanager composes a message some milliseconds before it arrives (25 measured); a post may come in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Messages by the injection that they belong to.
+
+    `heard` holds those about an injection's own alert at channels that must hear it; `unexpected` sentences about what
+    somebody heard during an injection and should not; `unexplained` those about messages that no injection explains.
+    """
+
+    heard: Mapping[str, tuple[Notification, ...]]
+    unexpected: Mapping[str, tuple[str, ...]]
+    unexplained: tuple[str, ...]
+
+
+def attribute(record: Record) -> Attribution:
+    """Lays every message of a run to its injection."""
+    heard: dict[str, list[Notification]] = defaultdict(list)
+    unexpected: dict[str, list[str]] = defaultdict(list)
+    unexplained = []
+    names = {drill.alert for drill in record.drills} | {one.labels.get("alertname", "") for one in record.received}
+    for message in record.messages:
+        explained = False
+        for story in record.stories:
+            if not story.covers(message.arrived.wall):
+                continue
+            planned = story.planned
+            own = speaks_of(message, planned.alert, planned.lane)
+            others = _others(message, story, record, names, mentioned_beside=own)
+            strange = sorted(others - set(planned.tolerates) - _earlier(message, story, record))
+            unexpected[planned.id].extend(f"{_told(message)} speaks of {name}" for name in strange)
+            if own:
+                wrong = _wrong(message, story, heard[planned.id])
+                if wrong:
+                    unexpected[planned.id].append(f"{_told(message)} {wrong}")
+                if message.channel in planned.channels:
+                    heard[planned.id].append(message)
+            explained = explained or own or bool(others)
+        if not explained:
+            unexplained.append(f"{_told(message)} belongs to no injection: {message.title!r}")
+    return Attribution(
+        heard={name: tuple(messages) for name, messages in heard.items()},
+        unexpected={name: tuple(told) for name, told in unexpected.items() if told},
+        unexplained=tuple(unexplained),
+    )
+
+
+def alerts_told(message: Notification, story: Story, record: Record) -> tuple[tuple[ReceivedAlert, ...], ...]:
+    """The sets of alerts that a message may rightly have been composed from, the newest first.
+
+    For a message that says firing: this alert in this lane, as Alertmanager knew it when the message arrived, or at
+    any instant of the two seconds before. For one that says resolved: those that were over by then. Empty sets are
+    left out.
+    """
+    assert story.injected is not None
+    posts = [
+        post
+        for post in posts_of(story, record)
+        if story.injected.proven_at <= post.received.wall <= message.arrived.wall
+    ]
+    instants = [message.arrived.wall]
+    instants += [post.received.wall for post in posts if message.arrived.wall - post.received.wall <= _RACE_SECONDS]
+    before_race = [post.received.wall for post in posts if message.arrived.wall - post.received.wall > _RACE_SECONDS]
+    instants += before_race[-1:]
+    found = []
+    for at in sorted(set(instants), reverse=True):
+        latest = {tuple(sorted(post.labels.items())): post for post in posts if post.received.wall <= at}
+        over = message.status is Status.RESOLVED
+        known = tuple(post for post in latest.values() if _over(post, at) is over)
+        if known:
+            found.append(known)
+    return tuple(found)
+
+
+def posts_of(story: Story, record: Record) -> tuple[ReceivedAlert, ...]:
+    """What Alertmanager was handed of an injection's alert in its lane, over the whole run, in order."""
+    planned = story.planned
+    return tuple(
+        post
+        for post in record.received
+        if post.labels.get("alertname") == planned.alert and post.labels.get(LANE_LABEL) == planned.lane
+    )
+
+
+def _over(post: ReceivedAlert, at: float) -> bool:
+    return post.resolved or (post.ends_at is not None and post.ends_at <= at)
+
+
+def _others(
+    message: Notification, story: Story, record: Record, names: set[str], *, mentioned_beside: bool
+) -> set[str]:
+    """Other alerts of this lane that the message speaks of.
+
+    Beside its own alert a message may mention another's name in prose, so there only those count that Alertmanager
+    was handed as firing since the fault began.
+    """
+    planned = story.planned
+    if mentioned_beside:
+        names = {
+            post.labels.get("alertname", "")
+            for post in record.received
+            if post.labels.get(LANE_LABEL) == planned.lane
+            and not post.resolved
+            and story.covers(post.received.wall)
+            and post.received.wall <= message.arrived.wall
+        }
+    return {name for name in names if name != planned.alert and name and speaks_of(message, name, planned.lane)}
+
+
+def _earlier(message: Notification, story: Story, record: Record) -> set[str]:
+    """Alerts of earlier injections in this lane, where the message only says that they are over.
+
+    Such a straggler is no false alarm; that it came too late is what the earlier injection is judged for.
+    """
+    if message.status is not Status.RESOLVED:
+        return set()
+    return {
+        other.planned.alert
+        for other in record.stories
+        if other.planned.lane == story.planned.lane and other.ends_at <= (story.applying_at or 0.0)
+    }
+
+
+def _wrong(message: Notification, story: Story, before: list[Notification]) -> str:
+    """Why nobody should have heard this message about the drilled alert, or an empty string."""
+    if message.channel not in story.planned.channels:
+        return f"tells of {story.planned.alert}, and nobody must hear it there"
+    if story.injected is None:
+        return ""
+    firing, over = says(message.status, Status.FIRING), message.status is Status.RESOLVED
+    at = message.arrived.wall
+    if firing and at < story.injected.proven_at:
+        return "came before the fault had been proven"
+    said = [other.status for other in before if other.channel == message.channel]
+    spoken = next((number for number, status in enumerate(said) if says(status, Status.FIRING)), None)
+    if firing and spoken is not None and Status.RESOLVED in said[spoken:]:
+        return "says firing again after it had said that all was over"
+    healing_at = story.healed.healing_at if story.healed else None
+    if over and spoken is not None and healing_at is not None and at < healing_at:
+        return "says that all is over while the fault was still there"
+    return ""
+
+
+def _told(message: Notification) -> str:
+    to = f" to receiver {message.receiver}" if message.receiver else ""
+    return f"a message at {message.channel}{to} ({message.status})"

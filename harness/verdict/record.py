@@ -1,0 +1,230 @@
+"""A ledger's events, put in order: what was planned, what was done, what was seen of it. Nothing is judged here."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from harness.model.events import (
+    AlertReceived,
+    ComponentExited,
+    ComponentReady,
+    DrillDeclared,
+    Event,
+    FaultApplying,
+    FindingNoted,
+    Healed,
+    HopSeen,
+    HopsRead,
+    Injected,
+    InjectionClosed,
+    InjectionPlanned,
+    InjectionUnverified,
+    LoadMeasured,
+    MessageArrived,
+    MessageInterfered,
+    PlanClosed,
+    Rewired,
+    RunEnded,
+    RunStarted,
+    SinkRefused,
+    StageEnded,
+    Starved,
+    TargetDeclared,
+)
+from harness.model.findings import Finding
+from harness.model.hops import ALERT_HOPS, Hop
+from harness.model.notifications import Notification, ReceivedAlert
+from harness.model.plan import Injection
+from harness.model.policy import Target
+from harness.model.stack import Difference
+
+LANE_LABEL = "environment"
+"""The label that tells lanes apart."""
+
+_READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What the ledger tells of one injection. Instants are Unix seconds.
+
+    `ends_at` is the instant at which the next fault begins in the same lane, else infinite; `watched_until` the
+    instant up to which somebody listened. `unread` says why Prometheus could not be asked for hops, empty where it
+    was.
+    """
+
+    planned: Injection
+    applying_at: float | None
+    injected: Injected | None
+    healed: Healed | None
+    closed_at: float | None
+    unverified: str
+    hops: Mapping[Hop, float]
+    unread: str
+    ends_at: float
+    watched_until: float
+
+    @property
+    def due_at(self) -> float | None:
+        """t0 plus the rule's own hold, or None where the fault's effect was never proven."""
+        if self.injected is None:
+            return None
+        return self.injected.proven_at + self.planned.rule_hold.total_seconds()
+
+    @property
+    def lost_after(self) -> float | None:
+        """The instant after which a message is lost."""
+        return None if self.due_at is None else self.due_at + self.planned.hold.total_seconds()
+
+    def covers(self, at: float) -> bool:
+        """Whether an instant lies between the beginning of this fault and that of the next one in its lane."""
+        return self.applying_at is not None and self.applying_at <= at < self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole ledger in order; `damage` says in sentences what is missing from it."""
+
+    started: RunStarted | None
+    ended: RunEnded | None
+    plan: PlanClosed | None
+    stories: tuple[Story, ...]
+    targets: tuple[Target, ...]
+    drills: tuple[DrillDeclared, ...]
+    findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
+    components: tuple[ComponentReady, ...]
+    exits: tuple[ComponentExited, ...]
+    load: LoadMeasured | None
+    received: tuple[ReceivedAlert, ...]
+    messages: tuple[Notification, ...]
+    interfered: tuple[MessageInterfered, ...]
+    refused: tuple[tuple[float, SinkRefused], ...]
+    starved: tuple[Starved, ...]
+    damage: tuple[str, ...]
+    wall_seconds: float
+
+    @property
+    def profile(self) -> str:
+        """The profile that ran; "run" where the ledger does not even say that."""
+        return self.started.profile if self.started else "run"
+
+
+@dataclass(slots=True)
+class _Chapter:
+    """What is gathered of one injection while the ledger is read."""
+
+    applying_at: float | None = None
+    injected: Injected | None = None
+    healed: Healed | None = None
+    closed_at: float | None = None
+    unverified: str = ""
+    hops: dict[Hop, float] = field(default_factory=dict)
+    unread: str = "Prometheus was not asked for its hops"
+
+
+def record(events: Iterable[Event]) -> Record:
+    """Puts a ledger in order; events of kinds that this version does not know are passed over."""
+    ledger = tuple(events)
+    payloads = [event.payload for event in ledger if event.payload is not None]
+    chapters: dict[str, _Chapter] = defaultdict(_Chapter)
+    faults: dict[str, list[float]] = defaultdict(list)
+    for event in ledger:
+        _read(event, chapters, faults)
+    injections = [payload.injection for payload in payloads if isinstance(payload, InjectionPlanned)]
+    last_at = max((event.wall for event in ledger), default=0.0)
+    ended = next((payload for payload in payloads if isinstance(payload, RunEnded)), None)
+    plan = next((payload for payload in payloads if isinstance(payload, PlanClosed)), None)
+    spent = ledger[-1].monotonic - ledger[0].monotonic if ledger else 0.0
+    return Record(
+        started=next((payload for payload in payloads if isinstance(payload, RunStarted)), None),
+        ended=ended,
+        plan=plan,
+        stories=tuple(_story(one, chapters[one.id], faults[one.lane], last_at) for one in injections),
+        targets=tuple(payload.target for payload in payloads if isinstance(payload, TargetDeclared)),
+        drills=tuple(payload for payload in payloads if isinstance(payload, DrillDeclared)),
+        findings=tuple(payload.finding for payload in payloads if isinstance(payload, FindingNoted)),
+        differences=tuple(payload.difference for payload in payloads if isinstance(payload, Rewired)),
+        components=tuple(payload for payload in payloads if isinstance(payload, ComponentReady)),
+        exits=tuple(payload for payload in payloads if isinstance(payload, ComponentExited)),
+        load=next((payload for payload in reversed(payloads) if isinstance(payload, LoadMeasured)), None),
+        received=tuple(
+            sorted(
+                (payload.alert for payload in payloads if isinstance(payload, AlertReceived)),
+                key=lambda alert: alert.received.wall,
+            )
+        ),
+        messages=tuple(
+            sorted(
+                (payload.notification for payload in payloads if isinstance(payload, MessageArrived)),
+                key=lambda message: message.arrived.wall,
+            )
+        ),
+        interfered=tuple(payload for payload in payloads if isinstance(payload, MessageInterfered)),
+        refused=tuple((event.wall, event.payload) for event in ledger if isinstance(event.payload, SinkRefused)),
+        starved=tuple(payload for payload in payloads if isinstance(payload, Starved)),
+        damage=tuple(_damage(ledger, injections, plan, ended)),
+        wall_seconds=ended.wall_seconds if ended else spent,
+    )
+
+
+def _read(event: Event, chapters: Mapping[str, _Chapter], faults: Mapping[str, list[float]]) -> None:
+    """Takes what one event tells of an injection."""
+    match event.payload:
+        case FaultApplying(injection=name, lane=lane):
+            chapters[name].applying_at = event.wall
+            faults[lane].append(event.wall)
+        case Injected(injection=name) as injected:
+            chapters[name].injected = injected
+        case InjectionUnverified(injection=name, why=why):
+            chapters[name].unverified = why
+        case Healed(injection=name) as healed:
+            chapters[name].healed = healed
+        case InjectionClosed(injection=name):
+            chapters[name].closed_at = event.wall
+        case HopsRead(injection=name, error=error):
+            chapters[name].unread = error
+        case HopSeen(family=ALERT_HOPS.name, injection=name, hop=hop, at=at) if hop in _READ_FROM_PROMETHEUS:
+            known = chapters[name].hops
+            known[Hop(hop)] = min(at, known.get(Hop(hop), math.inf))
+        case _:
+            pass
+
+
+def _story(planned: Injection, chapter: _Chapter, faults: Iterable[float], last_at: float) -> Story:
+    began = chapter.applying_at
+    ends_at = min((at for at in faults if began is not None and at > began), default=math.inf)
+    return Story(
+        planned=planned,
+        applying_at=began,
+        injected=chapter.injected,
+        healed=chapter.healed,
+        closed_at=chapter.closed_at,
+        unverified=chapter.unverified,
+        hops=chapter.hops,
+        unread=chapter.unread,
+        ends_at=ends_at,
+        watched_until=min(ends_at, last_at),
+    )
+
+
+def _damage(
+    ledger: tuple[Event, ...], injections: list[Injection], plan: PlanClosed | None, ended: RunEnded | None
+) -> Iterable[str]:
+    if not any(isinstance(event.payload, RunStarted) for event in ledger):
+        yield "the ledger does not tell how the run started"
+    numbers = [event.seq for event in ledger]
+    if numbers != list(range(1, len(numbers) + 1)):
+        yield "lines are missing from the ledger"
+    if plan is None:
+        yield "the plan was never completed"
+    elif len(injections) < plan.injections:
+        yield f"the ledger tells of {len(injections)} of {plan.injections} planned injections"
+    for event in ledger:
+        if isinstance(event.payload, StageEnded) and event.payload.why:
+            yield f"the stage {event.payload.stage} was cut short: {event.payload.why}"
+    if ended is None:
+        yield "the ledger ends before the run did"
