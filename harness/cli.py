@@ -217,4 +217,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our standard output went away (`tocsin report … | head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        _say("stopped")
+        return 4
+    except Exception as error:  # noqa: BLE001 - Python's own exit code 1 would read as «alerts failed»
+        return _defect(error)
     return int(code)
+
+
+def _defect(error: Exception) -> int:
+    """What nobody foresaw: said as our defect, with the place for whoever reports it."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    _say(f"this is a defect of tocsin, not of your monitoring: {type(error).__name__} at {place}: {error}")
+    if os.environ.get("TOCSIN_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        _say("hint: TOCSIN_DEBUG=1 shows the whole trace; please report it")
+    return 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import secrets
 import signal
 import subprocess
@@ -51,12 +50,12 @@ from harness.observe.ledger import Ledger, read
 from harness.observe.recorder import Recorder
 from harness.observe.starvation import StarvationWatch
 from harness.policy.parse.policies import Loaded, load
-from harness.policy.rewire.rewire import Rewiring, rewire
+from harness.policy.rewire.rewiring import Rewiring, rewire
 from harness.report.recorded import read_run
 from harness.report.registry import render
 from harness.stack.components.registry import COMPONENTS
 from harness.stack.guard import Guard
-from harness.stack.layout import Layout, kinds_needed, lay_out
+from harness.stack.layout import Layout, artifacts_needed, lay_out
 from harness.stack.provision.fetch import fetch
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.site import Site
@@ -300,7 +299,7 @@ class _Rehearsal:
             ) from cancelled
 
     async def _stand_up_and_drill(self, exits: AsyncExitStack) -> None:
-        artifacts = await fetch(kinds_needed(self._policies), self._options.cache, self._say)
+        artifacts = await fetch(artifacts_needed(self._policies), self._options.cache, self._say)
         guard = await exits.enter_async_context(Guard.open(self._run, self._options.cache))
         await exits.enter_async_context(StarvationWatch(self._ledger.write))
         inbox = Inbox(self._ledger.write, CHANNELS)

@@ -176,10 +176,7 @@ class _Conductor:
         by_lane: dict[str, list[Injection]] = {}
         for injection in timetable.injections:
             by_lane.setdefault(injection.lane, []).append(injection)
-        lanes = {
-            asyncio.create_task(self._lane(name, injections), name=name)
-            for name, injections in by_lane.items()
-        }
+        lanes = {asyncio.create_task(self._lane(name, injections), name=name) for name, injections in by_lane.items()}
         stopping = asyncio.create_task(stop.wait(), name="stop of the run")
         cancelled = False
         try:

@@ -68,6 +68,7 @@ class Inbox:
         self._write = write
         self._channels = {channel.name: channel for channel in channels}
         self._notifications: list[Notification] = []
+        self._dropped: list[Notification] = []
         self._interferences: list[Interference] = []
         self._held: dict[_Held, asyncio.TimerHandle] = {}
         self._changed = asyncio.Event()
@@ -89,6 +90,9 @@ class Inbox:
             self._write(MessageInterfered(raw.channel, interference.control.value, interference.lane, until))
             if until is not None:
                 self._hold(_Held(raw, until))
+            else:
+                self._dropped.append(notification)
+                self._wake()
             return
         self._arrive(raw, notification)
 
@@ -130,32 +134,56 @@ class Inbox:
         Returns:
             The channels that heard: all of them as soon as they did, else those that did by the deadline.
         """
+        return await self._first(self._notifications, alert, lane, channels, status, since_wall, deadline_monotonic)
+
+    async def caught(
+        self,
+        alert: str,
+        lane: str,
+        channels: Iterable[str],
+        status: Status,
+        since_wall: float,
+        deadline_monotonic: float,
+    ) -> frozenset[str]:
+        """As `heard`, for messages that the lost control dropped: who waits for them knows that they were sent."""
+        return await self._first(self._dropped, alert, lane, channels, status, since_wall, deadline_monotonic)
+
+    async def _first(
+        self,
+        messages: list[Notification],
+        alert: str,
+        lane: str,
+        channels: Iterable[str],
+        status: Status,
+        since_wall: float,
+        deadline_monotonic: float,
+    ) -> frozenset[str]:
         wanted = frozenset(channels)
-        heard: set[str] = set()
+        found: set[str] = set()
         looked_at = 0
 
         def look() -> None:
             nonlocal looked_at
-            heard.update(
-                notification.channel
-                for notification in self._notifications[looked_at:]
-                if notification.channel in wanted
-                and notification.arrived.wall >= since_wall
-                and notification.arrived.monotonic <= deadline_monotonic
-                and says(notification.status, status)
-                and speaks_of(notification, alert, lane)
+            found.update(
+                message.channel
+                for message in messages[looked_at:]
+                if message.channel in wanted
+                and message.arrived.wall >= since_wall
+                and message.arrived.monotonic <= deadline_monotonic
+                and says(message.status, status)
+                and speaks_of(message, alert, lane)
             )
-            looked_at = len(self._notifications)
+            looked_at = len(messages)
 
         look()
         try:
             async with asyncio.timeout_at(deadline_monotonic):
-                while heard != wanted:
+                while found != wanted:
                     await self._changed.wait()
                     look()
         except TimeoutError:
             look()  # what arrived in the very last turn of the loop
-        return frozenset(heard)
+        return frozenset(found)
 
     def close(self) -> None:
         """Ends all controls; a message that is still held never arrived, and the ledger says so."""
@@ -185,5 +213,8 @@ class Inbox:
     def _arrive(self, raw: RawMessage, notification: Notification) -> None:
         self._write(MessageArrived(raw, notification))
         self._notifications.append(notification)
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

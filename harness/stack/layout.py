@@ -73,7 +73,7 @@ class Layout:
         self.ports.close()
 
 
-def kinds_needed(policies: Policies) -> tuple[str, ...]:
+def artifacts_needed(policies: Policies) -> tuple[str, ...]:
     """The names under which the provisioner knows what these policies need, each once.
 
     Raises:

@@ -211,6 +211,9 @@ class _Side(asyncio.Protocol):
         self._pair = pair
         self._transport: asyncio.Transport | None = None
         self._read_all = False
+        self._lost = False
+        self._owed: list[bytes] = []
+        self._owed_eof = False
 
     @property
     def gone(self) -> bool:
@@ -221,13 +224,19 @@ class _Side(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._transport = transport
-        if self._pair.other(self).gone:
-            transport.pause_reading()  # a server that speaks first waits until its client is there
-        else:
-            self._pair.other(self).resume_reading()
+        self._pair.other(self).resume_reading()  # first: what is owed may be so much that it is paused again
+        transport.writelines(self._owed)
+        self._owed.clear()
+        if self._owed_eof:
+            transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
-        self._pair.other(self).write(data)
+        other = self._pair.other(self)
+        if other.gone:
+            # A server that speaks first, before its client is attached. Pausing in `connection_made` would not do:
+            # until Python 3.12 the loop begins to read after it all the same.
+            self.pause_reading()
+        other.write(data)
 
     def eof_received(self) -> bool:
         self._read_all = True
@@ -246,7 +255,7 @@ class _Side(asyncio.Protocol):
         self._pair.other(self).resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self._transport, self._lost = None, True
         if error is not None:
             self._pair.other(self).reset()
         self._pair.side_lost()
@@ -258,10 +267,14 @@ class _Side(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+        elif not self._lost:
+            self._owed.append(data)
 
     def write_eof(self) -> None:
         if self._transport is not None:
             self._transport.write_eof()
+        else:
+            self._owed_eof = True
 
     def pause_reading(self) -> None:
         if self._transport is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import yaml
+
 from harness.errors import StackError
 from harness.model.stack import Address
 
@@ -39,16 +41,28 @@ def read_targets(body: object) -> tuple[Target, ...]:
     )
 
 
-def read_pools(body: object) -> tuple[str, ...]:
-    """`GET /api/v1/scrape_pools`: the name of every scrape job."""
-    return tuple(str(name) for name in _items(_within(body, "data", "scrapePools")))
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What Prometheus's own configuration leads to: its scrape jobs, and whether it has somebody to alert."""
+
+    jobs: tuple[str, ...]
+    alerting: bool
 
 
-def read_alertmanagers(found: object, configuration: object) -> tuple[int, bool]:
-    """`GET /api/v1/alertmanagers` and `/api/v1/status/config`: how many there are, and whether there should be any."""
-    text = _text(_within(configuration, "data"), "yaml")
-    # Prometheus writes its configuration in its own normal form, so the key has one indentation.
-    return len(_items(_within(found, "data", "activeAlertmanagers"))), "\n  alertmanagers:\n" in f"\n{text}"
+def read_configuration(body: object) -> Expected:
+    """`GET /api/v1/status/config`: the configuration that runs, as YAML in Prometheus's normal form."""
+    configuration = yaml.load(_text(_within(body, "data"), "yaml"), Loader=yaml.CSafeLoader)
+    jobs = _items(configuration.get("scrape_configs")) if isinstance(configuration, dict) else []
+    alerting = configuration.get("alerting") if isinstance(configuration, dict) else None
+    return Expected(
+        jobs=tuple(_text(job, "job_name") for job in jobs),
+        alerting=bool(isinstance(alerting, dict) and alerting.get("alertmanagers")),
+    )
+
+
+def read_alertmanagers(body: object) -> int:
+    """`GET /api/v1/alertmanagers`: how many were found, reachable or not."""
+    return len(_items(_within(body, "data", "activeAlertmanagers")))
 
 
 def _within(body: object, *keys: str) -> object:

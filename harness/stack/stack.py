@@ -19,7 +19,7 @@ from harness.stack.layout import Layout
 from harness.stack.probe import Answer, ask
 from harness.stack.relay import Relay
 from harness.stack.runtimes import Launch, Runtime
-from harness.stack.scrape import Target, read_alertmanagers, read_pools, read_targets
+from harness.stack.scrape import Expected, Target, read_alertmanagers, read_configuration, read_targets
 from harness.stack.supervisor import Supervisor
 
 READY_SECONDS = 30.0
@@ -153,8 +153,16 @@ class Stack:
             NotReady: Prometheus did not find its targets, or its Alertmanager, in time.
         """
         began = time.monotonic()
+        expected: Expected | None = None
         while True:
-            missing, targets = await self._scraped()
+            targets: tuple[Target, ...] = ()
+            try:
+                expected = expected or read_configuration(await self._prometheus("status/config"))
+                targets = read_targets(await self._prometheus("targets?state=active"))
+                found = read_alertmanagers(await self._prometheus("alertmanagers"))
+                missing = _missing(expected, targets, found)
+            except NotReady as error:
+                missing = error.what
             awaited = [target for target in targets if not target.is_at(self.layout.nowhere)]
             waited = time.monotonic() - began
             if missing is None and (all(target.up for target in awaited) or waited >= deadline_seconds):
@@ -169,20 +177,22 @@ class Stack:
                 )
             await asyncio.sleep(_SCRAPE_POLL_SECONDS)
 
-    async def _scraped(self) -> tuple[str | None, tuple[Target, ...]]:
-        """What is still missing before the first scrape is complete, and the targets that are known."""
-        bodies = []
-        for path in ("targets?state=active", "scrape_pools", "alertmanagers", "status/config"):
-            answer = await ask(self.address("prometheus"), f"/api/v1/{path}")
-            if isinstance(answer, str) or answer.status != 200:
-                return (answer if isinstance(answer, str) else f"/api/v1/{path} answers {answer.status}"), ()
-            bodies.append(json.loads(answer.body))
-        targets = read_targets(bodies[0])
-        empty = [pool for pool in read_pools(bodies[1]) if pool not in {target.pool for target in targets}]
-        if empty:
-            return f"no target yet in {', '.join(empty)}", targets
-        found, configured = read_alertmanagers(bodies[2], bodies[3])
-        return ("no Alertmanager yet" if configured and not found else None), targets
+    async def _prometheus(self, path: str) -> object:
+        """What Prometheus's API answers.
+
+        Raises:
+            NotReady: nothing that can be read, at this moment.
+        """
+        answer = await ask(self.address("prometheus"), f"/api/v1/{path}")
+        if isinstance(answer, str):
+            raise NotReady(answer)
+        if answer.status != 200:
+            raise NotReady(f"/api/v1/{path} answers {answer.status}")
+        try:
+            body: object = json.loads(answer.body)
+        except ValueError:
+            raise NotReady(f"/api/v1/{path} answers with no JSON") from None
+        return body
 
     async def _bring_up(
         self, supervisor: Supervisor, ready: Mapping[Key, asyncio.Event], deadline_seconds: float
@@ -230,6 +240,14 @@ class Stack:
                 path.write_text(text)
         except OSError as error:
             raise StackError(f"The rewired copy cannot be written into {folder}", seen=str(error)) from error
+
+
+def _missing(expected: Expected, targets: tuple[Target, ...], alertmanagers: int) -> str | None:
+    """What Prometheus has yet to find of what its configuration names."""
+    found = {target.pool for target in targets}
+    if empty := [job for job in expected.jobs if job not in found]:
+        return f"no target yet of {', '.join(empty)}"
+    return "no Alertmanager yet" if expected.alerting and not alertmanagers else None
 
 
 class LaneHandle:

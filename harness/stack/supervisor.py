@@ -7,6 +7,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
 
@@ -91,8 +92,10 @@ class Supervisor:
         self._limit = StartLimit(self._policy.burst, self._policy.interval)
         self._wanted = _Wanted.RUN
         self._news = asyncio.Condition()
+        self._starting = asyncio.Lock()
         self._launch: Launch | None = None
         self._running: Running | None = None
+        self._noted: Running | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._down_since: float | None = None
 
@@ -131,12 +134,18 @@ class Supervisor:
         self._keeping = asyncio.create_task(self._keep(), name=f"supervisor of {self.site.title}")
 
     async def hold_down(self) -> None:
-        """Ends it as `kill -9` does and keeps it down; returns when it is gone."""
+        """Ends it as `kill -9` does and keeps it down; returns when it is gone and that is written."""
         if self._wanted is _Wanted.STOP:
             return
         await self._want(_Wanted.HELD)
-        if self._running is not None:
-            await self._running.kill()
+        async with self._starting:  # a life that is just beginning is ended too
+            running = self._running
+        if running is None:
+            return
+        await running.kill()
+        if self._keeping is not None:
+            async with self._news:
+                await self._news.wait_for(lambda: self._noted is running)
 
     async def let_up(self) -> None:
         """Starts it where it was held down, and keeps it again; returns when its process exists.
@@ -156,8 +165,10 @@ class Supervisor:
     async def stop(self, grace_seconds: float) -> None:
         """Ends it for good; may be called twice, and before it was started."""
         await self._want(_Wanted.STOP)
-        if self._running is not None:
-            await self._running.stop(grace_seconds)
+        async with self._starting:
+            running = self._running
+        if running is not None:
+            await running.stop(grace_seconds)
         if self._keeping is not None:
             await self._keeping
 
@@ -176,8 +187,9 @@ class Supervisor:
     async def _keep(self) -> None:
         """One round a life: waits for its end, and starts it again where the policy says so."""
         while True:
-            assert self._running is not None
-            code = await self._running.wait()
+            running = self._running
+            assert running is not None
+            code = await running.wait()
             self._down_since = self._down_since or time.monotonic()
             self._write(
                 ComponentExited(
@@ -188,6 +200,9 @@ class Supervisor:
                     output=self.tail(),
                 )
             )
+            async with self._news:
+                self._noted = running
+                self._news.notify_all()
             if not await self._next_life(code):
                 return
 
@@ -218,27 +233,26 @@ class Supervisor:
 
     async def _give_up(self, why: str) -> None:
         self._write(Progress(f"{self.site.title} stays down: {why}"))
-        await self._want(_Wanted.FAILED)
+        if self._wanted is _Wanted.RUN:
+            await self._want(_Wanted.FAILED)
 
     async def _start_again(self) -> bool:
+        """One more life, watched until it is ready or over; False where there is none."""
         assert self._launch is not None
-        try:
-            running = await self._runtime.start(self._launch)
-        except StackError as error:
-            await self._give_up(str(error))
-            return False
-        async with self._news:
-            self._running = running
-            self._news.notify_all()
-        if self._wanted in {_Wanted.HELD, _Wanted.STOP}:
-            # Changed while the process was coming up: who asked saw the life before this one end.
-            await running.kill()
-            return True
-        try:
+        async with self._starting:
+            if self._wanted is not _Wanted.RUN:
+                return False
+            try:
+                running = await self._runtime.start(self._launch)
+            except StackError as error:
+                await self._give_up(str(error))
+                return False
+            async with self._news:
+                self._running = running
+                self._news.notify_all()
+        with suppress(StackError):  # it ended again: the next round tells how
             await until_ready(self._component, self.site, running)
-        except StackError:
-            return True  # it ended again; the next round tells how
-        outage = time.monotonic() - (self._down_since or time.monotonic())
-        self._down_since = None
-        self._write(ComponentRestarted(self.site.name, self.site.lane, outage))
+            outage = time.monotonic() - (self._down_since or time.monotonic())
+            self._down_since = None
+            self._write(ComponentRestarted(self.site.name, self.site.lane, outage))
         return True

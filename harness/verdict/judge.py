@@ -31,10 +31,11 @@ from harness.verdict.trials import FAILED, UNJUDGED, judge_injection
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """Why a run is not green: what it makes of the verdict, and a sentence."""
+    """Why a run is not green: what it makes of the verdict, a sentence, and a shorter one for the headline."""
 
     verdict: Verdict
     text: str
+    short: str = ""
 
 
 _WORST_FIRST = (Verdict.ERROR, Verdict.FAIL, Verdict.UNVERIFIED, Verdict.INCONCLUSIVE)
@@ -91,7 +92,10 @@ def _cells(alerts: Sequence[AlertCoverage]) -> Iterator[tuple[str, Cell]]:
 
 def _cell_target(targets: Sequence[Target]) -> float:
     """The share that a cell is held to: what the policy promises of delivery."""
-    return next((target.objective for target in targets if target.id == "alerts-delivered"), CELL_TARGET)
+    promised = next((target for target in targets if target.id == "alerts-delivered"), None)
+    if promised is None:
+        return CELL_TARGET
+    return promised.objective if promised.share is None else promised.share
 
 
 def _evidence(alerts: Sequence[AlertCoverage]) -> str:
@@ -123,7 +127,10 @@ def _target(target: Target, sample: Sample) -> TargetVerdict:
 
 def _errors(told: Record) -> Iterator[_Reason]:
     if told.ended is not None and told.ended.error:
-        yield _Reason(Verdict.ERROR, f"the harness could not work: {told.ended.error}")
+        # Some errors only mean that no evidence could be had: exit code 3, as errors.py draws it.
+        no_evidence = told.ended.exit_code == Verdict.UNVERIFIED.exit_code
+        verdict = Verdict.UNVERIFIED if no_evidence else Verdict.ERROR
+        yield _Reason(verdict, f"the harness could not work: {told.ended.error}")
 
 
 def _failures(
@@ -136,7 +143,9 @@ def _failures(
     every_cell = told.profile == Profile.SMOKE
     for name, cell in _cells(alerts):
         if cell.status is CellStatus.BROKEN or (every_cell and cell.status is CellStatus.FLAKY):
-            yield _Reason(Verdict.FAIL, f"{name} at {cell.channel} is {cell.status}: {_counted(verdicts, name, cell)}")
+            kinds, told_more = _counted(verdicts, name, cell)
+            short = f"{name} at {cell.channel} is {cell.status} ({kinds})"
+            yield _Reason(Verdict.FAIL, f"{short}: {told_more}", short)
     for one in verdicts:
         for unexpected in one.unexpected:
             yield _Reason(Verdict.FAIL, f"injection {one.injection} ({one.alert} in {one.lane}): {unexpected}")
@@ -144,8 +153,8 @@ def _failures(
         yield _Reason(Verdict.FAIL, message)
 
 
-def _counted(verdicts: Sequence[InjectionVerdict], name: str, cell: Cell) -> str:
-    """How many trials of a cell failed, the first complaint, and who is next to blame."""
+def _counted(verdicts: Sequence[InjectionVerdict], name: str, cell: Cell) -> tuple[str, str]:
+    """How the trials of a cell failed; then how many, the first complaint, and who is next to blame."""
     trials = [
         trial
         for one in verdicts
@@ -155,11 +164,13 @@ def _counted(verdicts: Sequence[InjectionVerdict], name: str, cell: Cell) -> str
     ]
     failed = [trial for trial in trials if trial.outcome in FAILED]
     kinds = ", ".join(dict.fromkeys(trial.outcome.value for trial in failed))
-    text = f"{len(failed)} of {len(trials)} trials failed ({kinds}): {(*failed[0].complaints, kinds)[0]}"
+    text = f"{len(failed)} of {len(trials)} trials failed"
+    text += "".join(f", {complaint}" for complaint in failed[0].complaints[:1])
     ends = next((trial.trail_ends for trial in failed if trial.trail_ends is not None), None)
     if ends is not None:
-        text += f"; the trail ends at {ends}, next is {NEXT_PART[ends]}"
-    return text
+        kinds += f", the trail ends at {ends}"
+        text += f"; next to blame is {NEXT_PART[ends]}"
+    return kinds, text
 
 
 def _doubts(
@@ -221,7 +232,7 @@ def _headline(
     drilled = {drill.alert for drill in told.drills if drill.why_not is None}
     if len(drilled) > len(alerts):
         text += f", {len(alerts)} of {len(drilled)} drills planned"
-    decisive = [one.text for one in reasons if one.verdict is verdict]
+    decisive = [one.short or one.text for one in reasons if one.verdict is verdict]
     if decisive:
         text += f"; {decisive[0].splitlines()[0]}"
         if len(decisive) > 1:

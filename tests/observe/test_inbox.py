@@ -168,6 +168,27 @@ async def test_lost_drops_messages_and_says_so(inbox: Inbox, book: Book) -> None
     assert await inbox.heard(ALERT, LANE, BOTH, Status.FIRING, 0.0, in_seconds(0.02)) == frozenset()
 
 
+async def test_what_was_dropped_can_be_waited_for(inbox: Inbox) -> None:
+    """Who runs the lost control learns that the message was sent; to everybody else it never was."""
+    inbox.interfere(Interference(LANE, ALERT, Control.LOST))
+    waiting = asyncio.create_task(
+        inbox.caught(ALERT, LANE, BOTH, Status.FIRING, since_wall=0.0, deadline_monotonic=in_seconds(30))
+    )
+    await asyncio.sleep(0)
+    inbox.deliver(mail())
+    inbox.deliver(slack())
+    async with asyncio.timeout(1):
+        assert await waiting == {"email", "slack"}
+    assert inbox.notifications == ()
+    assert await inbox.caught(ALERT, LANE, BOTH, Status.RESOLVED, 0.0, in_seconds(0)) == frozenset()
+
+
+async def test_what_was_heard_was_not_caught(inbox: Inbox) -> None:
+    """The twin: a message that nobody interfered with is not among the dropped."""
+    inbox.deliver(mail())
+    assert await inbox.caught(ALERT, LANE, ("email",), Status.FIRING, 0.0, in_seconds(0)) == frozenset()
+
+
 async def test_a_control_leaves_everybody_else_alone(inbox: Inbox, book: Book) -> None:
     """Other lanes, other alerts and channels that it does not work on are heard; after its end all are."""
     control = Interference(LANE, ALERT, Control.LOST, channels=frozenset({"email"}))
@@ -216,6 +237,8 @@ async def test_a_message_that_is_late_by_itself_is_not_held(inbox: Inbox, book: 
 
 async def test_a_message_still_held_at_the_end_is_not_lost_silently(inbox: Inbox, book: Book) -> None:
     """Closing says of each held message that it was never delivered, and it does not come back afterwards."""
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
     inbox.interfere(Interference(LANE, ALERT, Control.LATE, time.time() + 0.05))
     raw = mail()
     inbox.deliver(raw)
@@ -226,6 +249,7 @@ async def test_a_message_still_held_at_the_end_is_not_lost_silently(inbox: Inbox
     assert "never delivered" in refused.why
     await asyncio.sleep(0.08)
     assert book.arrived() == []
+    assert failures == []
 
 
 def test_a_late_control_without_an_instant_is_a_mistake() -> None:

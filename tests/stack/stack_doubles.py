@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,6 +36,13 @@ http.server.ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
 """
 """A server as a team might bring it: `/health` answers 200. Its words: deaf to SIGTERM, with a child in its group, with
 one that left it (stray), dies at once, never listens (late)."""
+
+
+async def until(condition: Callable[[], object], within_seconds: float = 5) -> None:
+    """Waits until a condition holds."""
+    async with asyncio.timeout(within_seconds):
+        while not condition():  # noqa: ASYNC110 - what is watched knows nothing of us
+            await asyncio.sleep(0.005)
 
 
 def unit(exec_start: str, environment: Mapping[str, str] | None = None, restart: RestartPolicy | None = None) -> Unit:

@@ -29,7 +29,7 @@ from harness.model.events import (
     Starved,
     TargetDeclared,
 )
-from harness.model.hops import Hop
+from harness.model.hops import NEXT_PART, Hop
 from harness.model.notifications import Status
 from harness.model.policy import Basis, Target
 from harness.model.source import Span
@@ -111,8 +111,8 @@ def test_a_lost_alert_is_red_at_its_hop(play: Play, trail_ends: Hop) -> None:
         assert found.seconds.max == math.inf
         assert cell(judgement, "HighErrorRatio", channel).status is CellStatus.HEARD
     assert {trial.outcome for trial in trials(judgement, "ServerDown-1")} == {Outcome.LOST}
-    assert "ServerDown at email is broken" in judgement.headline
-    assert f"the trail ends at {trail_ends}" in judgement.reasons[0]
+    assert f"ServerDown at email is broken (lost, the trail ends at {trail_ends})" in judgement.headline
+    assert NEXT_PART[trail_ends] in judgement.reasons[0]
 
 
 def test_a_sink_that_takes_nothing_is_red_at_its_channel_alone() -> None:
@@ -129,7 +129,8 @@ def test_one_loss_of_two_is_flaky_and_not_green() -> None:
     judgement = judge(smoke({"ServerDown-2": Play(deaf=("slack",))}))
     assert cell(judgement, "ServerDown", "slack").status is CellStatus.FLAKY
     assert judgement.verdict is Verdict.FAIL
-    assert "ServerDown at slack is flaky: 1 of 2" in judgement.headline
+    assert "ServerDown at slack is flaky (lost, the trail ends at received)" in judgement.headline
+    assert "1 of 2 trials failed" in judgement.reasons[0]
 
 
 def test_a_late_message_is_red() -> None:

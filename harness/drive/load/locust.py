@@ -62,6 +62,7 @@ class LocustLoad:
         samples: Path,
         log: Path,
         directory: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Starts Locust; returns as soon as its process exists. `flowing` waits for its requests.
 
@@ -73,6 +74,7 @@ class LocustLoad:
             samples: where raw samples go; made anew.
             log: where Locust's output goes.
             directory: its working folder and its home.
+            environment: more variables for it, e.g. the run's mark, by which it is found when the harness is gone.
 
         Raises:
             UsageError: there is nothing to start: no lanes, no users, no locustfile, or one that is not Python.
@@ -96,7 +98,7 @@ class LocustLoad:
                     "--users", str(users), "--spawn-rate", str(users), "--only-summary", "--loglevel", "WARNING",
                     "--exit-code-on-error", "0",
                 ),
-                environment=_environment(lanes, self._path, directory),
+                environment={**_environment(lanes, self._path, directory), **(environment or {})},
                 directory=directory,
                 log=log,
                 address=NOWHERE,

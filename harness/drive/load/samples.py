@@ -85,21 +85,21 @@ def quantile(values: Sequence[float], q: float) -> float:
     """
     if not values or not 0 < q <= 1:
         raise ValueError(f"no quantile {q} of {len(values)} values")
-    # 0.95 * 20 is 19.000000000000004 or 19 as rounding falls; a rank must not depend on it.
+    # 0.55 * 100 is 55.00000000000001; a rank must not depend on how a product is rounded.
     rank = math.ceil(round(q * len(values), 9))
     return sorted(values)[rank - 1]
 
 
 def measure(samples: Iterable[Sample]) -> LoadMeasured:
-    """Load over a run. Without any request its times are 0 and mean nothing: look at `requests` first."""
+    """Load over a run. Without any request its times are not a number, so that no limit is kept by them."""
     taken = list(samples)
     seconds = [sample.seconds for sample in taken]
     return LoadMeasured(
         requests=len(taken),
         failures=sum(sample.error is not None for sample in taken),
-        p50_seconds=quantile(seconds, 0.5) if seconds else 0.0,
-        p95_seconds=quantile(seconds, 0.95) if seconds else 0.0,
-        max_seconds=max(seconds, default=0.0),
+        p50_seconds=quantile(seconds, 0.5) if seconds else math.nan,
+        p95_seconds=quantile(seconds, 0.95) if seconds else math.nan,
+        max_seconds=max(seconds, default=math.nan),
         by_lane=dict(sorted(Counter(sample.lane for sample in taken).items())),
     )
 

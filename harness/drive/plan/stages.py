@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from difflib import get_close_matches
 
 from harness.errors import UsageError
 from harness.model.plan import Stage
+from harness.policy.parse.suggest import hint
 
 
 def next_stages(
@@ -61,11 +61,9 @@ def _tails(stages: Sequence[Stage]) -> Mapping[str, timedelta]:
     for stage in stages:
         for name in sorted(stage.after):
             if name not in by_name:
-                near = get_close_matches(name, by_name, n=1)
                 raise UsageError(
                     f"stage {stage.name} comes after {name}, and there is no such stage",
-                    expected=f"one of {', '.join(sorted(by_name))}",
-                    hint=f"did you mean {near[0]}?" if near else None,
+                    hint=hint(name, by_name),
                 )
             behind[name].append(stage.name)
     tails: dict[str, timedelta] = {}

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from difflib import get_close_matches
 
 from harness.errors import UsageError
 from harness.model.plan import Control, Injection, Profile, Stage, Timetable
 from harness.model.policy import Alert, Drill, Priority, PriorityRule
 from harness.model.time import parse_duration
+from harness.policy.parse.suggest import hint
 
 HOLD = timedelta(seconds=35)
 """How long a message may take from due before it is lost: past the 30 s promise, so that late and lost differ."""
@@ -135,11 +135,9 @@ def _chosen(drills: Sequence[Drill], alerts: Mapping[str, Alert], only: Sequence
                 expected=f"one of {', '.join(sorted(drilled)) or 'no alert at all'}",
                 hint="give it a drill in drills.yaml: the fault that must raise it and its priority",
             )
-        near = get_close_matches(name, drilled, n=1)
         raise UsageError(
             f"--only {name}: there is no such alert",
-            expected=f"one of {', '.join(sorted(drilled)) or 'no alert at all'}",
-            hint=f"did you mean {near[0]}?" if near else None,
+            hint=hint(name, drilled),
         )
     chosen = [drill for drill in drills if not only or drill.alert in only]
     if not chosen:
@@ -150,10 +148,9 @@ def _chosen(drills: Sequence[Drill], alerts: Mapping[str, Alert], only: Sequence
         )
     for drill in chosen:
         if drill.alert not in alerts:
-            near = get_close_matches(drill.alert, alerts, n=1)
             raise UsageError(
                 f"{drill.span}: the drill is for {drill.alert}, and no rule file has such an alert",
-                hint=f"did you mean {near[0]}?" if near else None,
+                hint=hint(drill.alert, alerts),
             )
     return chosen
 

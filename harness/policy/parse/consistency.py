@@ -9,7 +9,7 @@ from harness.model.findings import Finding, Severity, Subject
 from harness.model.policy import Alert
 from harness.model.source import Span
 from harness.policy.parse.alertmanager import AlertmanagerConfig
-from harness.policy.parse.drills import Drills
+from harness.policy.parse.drills import Drills, Named
 from harness.policy.parse.prometheus import PrometheusConfig
 from harness.policy.parse.stack import DeclaredComponent
 from harness.policy.parse.suggest import hint
@@ -40,20 +40,18 @@ def alerts_and_drills(alerts: Iterable[Alert], drills: Drills, known: Known, dri
                 fix="give each its own name",
             )
         by_name.setdefault(alert.name, alert)
-    mentioned: dict[str, Span] = {}
-    for name, span in [(d.alert, d.span) for d in drills.drills] + [(n.alert, n.span) for n in drills.not_drilled]:
-        if name in mentioned:
+    mentioned: dict[str, Named] = {}
+    for named in (*drills.names.drilled, *drills.names.not_drilled):
+        if named.word in mentioned:
             yield _error(
                 "drill/duplicate",
-                span,
-                f"the alert {name!r} stands in {drills_file} twice",
+                named.span,
+                f"the alert {named.word!r} stands in {drills_file} twice",
                 "drill",
-                name,
-                details=f"it stands first at {mentioned[name]}",
+                named.word,
+                details=f"it stands first at {mentioned[named.word].span}",
             )
-        mentioned.setdefault(name, span)
-        if name not in by_name:
-            yield _unknown_alert(name, span, by_name)
+        mentioned.setdefault(named.word, named)
     for name, alert in by_name.items():
         if name not in mentioned:
             yield _error(
@@ -64,36 +62,29 @@ def alerts_and_drills(alerts: Iterable[Alert], drills: Drills, known: Known, dri
                 name,
                 fix=f"give it a drill in {drills_file}, or a line under `not_drilled` that says why it has none",
             )
+    for named in (*drills.names.drilled, *drills.names.not_drilled, *drills.names.tolerated):
+        if named.word not in by_name:
+            summary = f"no rule defines an alert {named.word!r}"
+            fix = hint(named.word, by_name)
+            yield _error("drill/unknown-alert", named.span, summary, "alert", named.word, fix=fix)
+    for named in drills.names.faults:
+        if named.word not in known.faults:
+            summary = f"there is no fault {named.word!r}"
+            fix = hint(named.word, known.faults)
+            yield _error("drill/unknown-fault", named.span, summary, "fault", named.word, fix=fix)
     for drill in drills.drills:
-        for tolerated in drill.tolerates:
-            if tolerated not in by_name:
-                yield _unknown_alert(tolerated, drill.span, by_name)
-        if drill.fault not in known.faults:
-            yield _error(
-                "drill/unknown-fault",
-                drill.span,
-                f"there is no fault {drill.fault!r}, which the drill of {drill.alert!r} names",
-                "fault",
-                drill.fault,
-                fix=hint(drill.fault, known.faults),
-            )
-        labelled = by_name[drill.alert].labels.get("priority") if drill.alert in by_name else None
-        if labelled is not None and labelled != drill.priority:
+        alert_of = by_name.get(drill.alert)
+        labelled = alert_of.labels.get("priority") if alert_of else None
+        if alert_of is not None and labelled is not None and labelled != drill.priority:
             yield Finding(
                 "drill/priority-differs",
                 Severity.WARNING,
                 drill.span,
                 f"{drill.alert!r} is labelled priority {labelled!r} and drilled as {str(drill.priority)!r}",
-                details=f"the label stands at {by_name[drill.alert].span}",
+                details=f"the rule stands at {alert_of.span}",
                 fix="the drill says who must hear, the label decides who does: make them agree",
                 subject=Subject("drill", drill.alert),
             )
-
-
-def _unknown_alert(name: str, span: Span, alerts: Collection[str]) -> Finding:
-    return _error(
-        "drill/unknown-alert", span, f"no rule defines an alert {name!r}", "alert", name, fix=hint(name, alerts)
-    )
 
 
 def channels_and_receivers(
@@ -103,19 +94,13 @@ def channels_and_receivers(
     served = {key: channel for channel, key in known.channels.items()}
     present = {integration.key for receiver in alertmanager.receivers for integration in receiver.integrations}
     wanted: dict[str, Span] = {}
-    for rule in drills.priorities.values():
-        for channel in rule.channels:
-            if channel not in known.channels:
-                yield _error(
-                    "priority/unknown-channel",
-                    rule.span,
-                    f"there is no channel {channel!r}, which priority {rule.priority} names",
-                    "channel",
-                    channel,
-                    fix=hint(channel, known.channels),
-                )
-            else:
-                wanted.setdefault(channel, rule.span)
+    for named in drills.names.channels:
+        if named.word not in known.channels:
+            summary = f"there is no channel {named.word!r}"
+            fix = hint(named.word, known.channels)
+            yield _error("priority/unknown-channel", named.span, summary, "channel", named.word, fix=fix)
+        else:
+            wanted.setdefault(named.word, named.span)
     for channel, span in wanted.items():
         key = known.channels[channel]
         if key not in present:

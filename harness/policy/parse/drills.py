@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
 from harness.model.findings import Subject
 from harness.model.policy import Drill, NotDrilled, Priority, PriorityRule
+from harness.model.source import Span
 from harness.policy.parse import schema
 from harness.policy.parse.reading import Parsed, Reading
-from harness.policy.parse.yaml import Table
+from harness.policy.parse.yaml import Node, Table
 
 # What a text field falls back to where the schema has already said that it is not there.
 _NOTHING = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A word that must mean something elsewhere (an alert, a fault, a channel), and where it stands."""
+
+    word: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Every word of drills.yaml that other files or the harness must know, for findings at the very word."""
+
+    drilled: tuple[Named, ...]
+    not_drilled: tuple[Named, ...]
+    tolerated: tuple[Named, ...]
+    faults: tuple[Named, ...]
+    channels: tuple[Named, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +44,33 @@ class Drills:
     priorities: Mapping[Priority, PriorityRule]
     drills: tuple[Drill, ...]
     not_drilled: tuple[NotDrilled, ...]
+    names: Names
 
 
 def parse(text: str, file: str) -> Parsed[Drills]:
     """Reads a drills.yaml; its entries are empty where the file does not fit its schema."""
     reading = Reading("drill", file)
     document = reading.document(text)
-    nothing = Drills(MappingProxyType({}), (), ())
+    nothing = Drills(MappingProxyType({}), (), (), Names((), (), (), (), ()))
     if document is None:
         return Parsed(nothing, tuple(reading.findings))
     reading.findings.extend(schema.validate(document, "drills"))
     if reading.findings:
         return Parsed(nothing, tuple(reading.findings))
     priorities = _priorities(reading, document)
-    drills = tuple(_drill(reading, entry) for entry in reading.tables(document.get("drills"), "drills"))
+    entries = tuple(reading.tables(document.get("drills"), "drills"))
+    excused = tuple(reading.tables(document.get("not_drilled"), "not_drilled"))
+    drills = tuple(_drill(reading, entry) for entry in entries)
     not_drilled = tuple(
-        NotDrilled(_text(reading, entry, "alert"), _text(reading, entry, "why"), entry.span)
-        for entry in reading.tables(document.get("not_drilled"), "not_drilled")
+        NotDrilled(_text(reading, entry, "alert"), _text(reading, entry, "why"), entry.span) for entry in excused
+    )
+    rules = reading.table(document.get("priorities"), "priorities")
+    names = Names(
+        drilled=_named(reading, entries, "alert"),
+        not_drilled=_named(reading, excused, "alert"),
+        tolerated=_listed(reading, entries, "tolerates"),
+        faults=_named(reading, entries, "fault"),
+        channels=_listed(reading, [entry.value for entry in rules.entries] if rules else (), "channels"),
     )
     for drill in drills:
         if drill.priority not in priorities:
@@ -51,7 +81,7 @@ def parse(text: str, file: str) -> Parsed[Drills]:
                 fix=f"add `{drill.priority}` under `priorities`, with its channels and its deadline",
                 about=Subject("drill", drill.alert),
             )
-    return Parsed(Drills(MappingProxyType(priorities), drills, not_drilled), tuple(reading.findings))
+    return Parsed(Drills(MappingProxyType(priorities), drills, not_drilled, names), tuple(reading.findings))
 
 
 def _priorities(reading: Reading, document: Table) -> dict[Priority, PriorityRule]:
@@ -85,3 +115,13 @@ def _drill(reading: Reading, entry: Table) -> Drill:
 def _text(reading: Reading, entry: Table, key: str) -> str:
     scalar = reading.scalar(entry.get(key), key)
     return scalar.text if scalar else ""
+
+
+def _named(reading: Reading, entries: Iterable[Table], key: str) -> tuple[Named, ...]:
+    found = (reading.scalar(entry.get(key), key) for entry in entries)
+    return tuple(Named(scalar.text, scalar.span) for scalar in found if scalar)
+
+
+def _listed(reading: Reading, entries: Iterable[Node], key: str) -> tuple[Named, ...]:
+    tables = (entry for entry in entries if isinstance(entry, Table))
+    return tuple(Named(item.text, item.span) for table in tables for item in reading.scalars(table.get(key), key))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that is nearest to what was written, or None where nothing is near."""
-    candidates = sorted(known)
+    candidates = sorted(map(str, known))
     by_folded = {candidate.casefold(): candidate for candidate in reversed(candidates)}
     if word.casefold() in by_folded:
         return by_folded[word.casefold()]
@@ -18,7 +18,7 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 def hint(word: str, known: Iterable[str]) -> str:
     """What to do about an unknown word: the one that was meant, or all that there are."""
-    candidates = sorted(known)
+    candidates = sorted(map(str, known))
     near = closest(word, candidates)
     if near is not None:
         return f"did you mean {near!r}?"

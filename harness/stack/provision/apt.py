@@ -25,7 +25,7 @@ from harness.stack.provision.repositories import (
     of_release,
     own_repositories,
 )
-from harness.stack.provision.source import AptRecipe, Deliver, Delivery, Package, Say
+from harness.stack.provision.source import AptRecipe, Deliver, Delivery, Package, Say, listed
 
 _ORIGINS: Mapping[str, str] = {"debian": "Debian", "ubuntu": "Ubuntu"}
 
@@ -116,7 +116,9 @@ class AptSource:
             except CacheError:
                 raise
             except ProvisionError as error:
-                say(f"{newest} cannot serve {len(from_newest)} packages, {codename} does instead: {error.what}")
+                names = listed([package.name for package in from_newest])
+                verb, them = ("comes", "it") if len(from_newest) == 1 else ("come", "them")
+                say(f"{names} {verb} from {codename}, because {newest} cannot serve {them}: {error.what}")
                 return from_newest
             return []
 
@@ -168,12 +170,16 @@ async def _stock(shelf: _Shelf, repositories: Sequence[Repository], origin: str 
     # Whoever the distribution itself is wins, should an entry of somebody else have passed for the distribution's.
     pin = f"Package: *\nPin: release o={origin}\nPin-Priority: 1001\n" if origin else ""
     (folder / "preferences").write_text(pin)
-    (folder / "apt.conf").write_text(_settings(folder))
+    (folder / "apt.conf").write_text(private_settings(folder))
     await shelf.ask("apt-get", "update", what=f"the package lists of {shelf.release} cannot be fetched")
 
 
-def _settings(folder: Path) -> str:
-    """The settings of apt for a shelf, read after the host's own."""
+def private_settings(folder: Path) -> str:
+    """The settings that make apt work in a folder of ours, to be read after the host's own.
+
+    Raises:
+        CacheError: the folder's name cannot be written into apt's settings, or into a library path.
+    """
     if re.search(r'["\n\\;{}:]', str(folder)):
         raise CacheError(
             f"components cannot be brought into a folder of the name {folder}",

@@ -23,7 +23,7 @@ from harness.stack.provision.cache import (
 from harness.stack.provision.catalog import GO_TOOLCHAIN, select
 from harness.stack.provision.go import GoSource
 from harness.stack.provision.lock import exclusive
-from harness.stack.provision.source import AptRecipe, Delivery, GoRecipe, Package, Say, SourceKind
+from harness.stack.provision.source import AptRecipe, Delivery, GoRecipe, Package, Say, SourceKind, listed
 
 __all__ = ["bring", "cached", "fetch"]
 
@@ -61,7 +61,7 @@ async def fetch(
         return found
     if offline:
         raise Offline(
-            f"the cache {cache} does not hold {_listed([lack.name for lack in lacks])}, and no network may be used",
+            f"the cache {cache} does not hold {listed([lack.name for lack in lacks])}, and no network may be used",
             seen="; ".join(f"{lack.name}: {lack.reason}" for lack in lacks if lack.reason) or None,
             hint="run `tocsin stack fetch` once while connected",
         )
@@ -125,7 +125,7 @@ async def _bring(packages: Sequence[Package], lacks: Sequence[Lack], cache: Path
         (apt, AptRecipe),
         (GoSource(go_toolchain), GoRecipe),
     )
-    say(f"bringing {_listed([package.name for package in wanted])} into {cache}")
+    say(f"bringing {listed([package.name for package in wanted])} into {cache}")
     try:
         async with asyncio.TaskGroup() as group:
             for kind, recipe in kinds:
@@ -190,8 +190,3 @@ def _first(failures: BaseExceptionGroup[BaseException], cache: Path) -> BaseExce
         if isinstance(leaf, OSError):
             return storage_error(leaf, cache)
     return leaves[0]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

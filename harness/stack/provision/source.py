@@ -93,6 +93,11 @@ Say = Callable[[str], None]
 Deliver = Callable[[Delivery], Awaitable[None]]
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 class SourceKind(Protocol):
     """A kind of place that components come from."""
 

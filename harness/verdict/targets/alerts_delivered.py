@@ -27,7 +27,7 @@ class AlertsDelivered:
             target,
             sample,
             _delivered,
-            objective=target.objective,
+            objective=target.objective if target.share is None else target.share,
             claim="every message of an injection reached its channels with the right content within 35 s of due",
         )
 
