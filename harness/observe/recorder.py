@@ -43,6 +43,10 @@ Write = Callable[[Payload], object]
 """Takes an event into the ledger."""
 
 
+_State = tuple[float, bool, frozenset[tuple[str, str]]]
+"""What makes a post of an alert worth a line: its start, whether it is over, its annotations."""
+
+
 class NotAlerts(ValueError):
     """What was posted as alerts is none; the text is a sentence."""
 
@@ -55,7 +59,7 @@ class Recorder:
         self._upstream = upstream
         self._session = session
         self._write = write
-        self._recorded: dict[frozenset[tuple[str, str]], tuple[float, bool]] = {}
+        self._recorded: dict[frozenset[tuple[str, str]], _State] = {}
         self._upstream_down = False
 
     @classmethod
@@ -154,7 +158,8 @@ class Recorder:
             return
         for alert in alerts:
             key = frozenset(alert.labels.items())
-            state = (alert.starts_at, alert.resolved)
+            # Annotations carry values that drift while an alert fires; a message is composed from the newest.
+            state = (alert.starts_at, alert.resolved, frozenset(alert.annotations.items()))
             if self._recorded.get(key) != state:
                 self._recorded[key] = state
                 self._write(AlertReceived(alert))

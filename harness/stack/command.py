@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.model.stack import Difference
-from harness.stack.guard import RUN_VARIABLE
 from harness.stack.runtimes import Launch
 from harness.stack.site import Site
 
@@ -124,7 +123,6 @@ class Command:
                 **self._environment,
                 **(environment or {}),
                 **site.environment,
-                RUN_VARIABLE: site.run,
             },
             directory=site.data,
             log=site.log,

@@ -100,7 +100,7 @@ def lay_out(
         policies: which components there are.
         artifacts: what the provisioner brought, by its name there.
         lanes: the lanes' names.
-        run: the run's id, which every process will carry.
+        run: the run's id.
         sandbox: the run's folder; a short path, for Unix sockets.
         logs: the folder of the components' logs.
         cache: the user's cache.

@@ -1,9 +1,10 @@
 """A TCP relay in the path of a component, so that its connections can be cut and refused as a dead host's are.
 
-A relay passes bytes both ways untouched: half-closes are passed on, a slow reader slows its writer, Nagle's algorithm
-is off. `refuse` resets (RST) every connection and stops listening, so that a new connection is refused by the
-kernel (ECONNREFUSED) and not by us; `restore` listens again on the same port. The port stays bound in between, so that
-no outgoing connection of the machine takes it as its own; `AddressTaken` says who listens there where somebody does.
+A relay passes bytes both ways untouched: half-closes are passed on, a slow reader slows its writer, nothing waits for
+Nagle's algorithm (asyncio turns it off for every TCP connection). `refuse` resets (RST) every connection and stops
+listening, so that a new connection is refused by the kernel (ECONNREFUSED) and not by us; `restore` listens again on
+the same port. The port stays bound in between, so that no outgoing connection of the machine takes it as its own;
+`AddressTaken` says so where somebody listens there all the same.
 """
 
 from __future__ import annotations
@@ -222,7 +223,6 @@ class _Side(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._transport = transport
         self._pair.other(self).resume_reading()  # first: what is owed may be so much that it is paused again
         transport.writelines(self._owed)
@@ -274,7 +274,7 @@ class _Side(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write_eof()
         else:
-            self._owed_eof = True
+            pass
 
     def pause_reading(self) -> None:
         if self._transport is not None:

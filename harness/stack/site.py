@@ -16,7 +16,7 @@ class Site:
     """One component in one place.
 
     Args:
-        run: the id of the run; every process carries it.
+        run: the id of the run.
         component: what the policy says of it.
         lane: the lane that it belongs to, or None.
         address: where it listens; where a relay stands in its path, its peers know another address, the relay's.

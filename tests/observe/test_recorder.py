@@ -122,6 +122,20 @@ async def test_requests_and_answers_pass_unchanged() -> None:
     assert headers["Content-Length"] == str(len(compressed))
 
 
+async def test_a_value_that_drifts_is_recorded_again() -> None:
+    """A message is composed from the newest annotations, so each change of them is a line; a mere resend is none."""
+    events: list[Payload] = []
+    one = posted()
+    drifted = {**one, "annotations": {"summary": "12 % of requests fail"}}
+    async with Fake().listening() as upstream, Recorder.open(upstream, events.append) as recorder:
+        for alert in (one, one, drifted, drifted):
+            await post(recorder.address, [alert])
+    assert [alert.annotations["summary"] for alert in received(events)] == [
+        "The server does not respond",
+        "12 % of requests fail",
+    ]
+
+
 async def test_an_alert_is_recorded_as_it_was_posted() -> None:
     """Labels, annotations and times are those of the post; an end that is still to come means firing."""
     events: list[Payload] = []

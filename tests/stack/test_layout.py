@@ -196,15 +196,14 @@ class TestCommandLines:
     """The unit's own flags are kept; addresses and paths are replaced, and each replacement is listed."""
 
     @pytest.mark.parametrize("kind", [component.kind for component in COMPONENTS])
-    def test_everything_listens_on_loopback_and_carries_the_run(self, lay: Lay, kind: str) -> None:
-        """Whatever a unit says, no component serves more than 127.0.0.1, and the guard can find every one of them."""
+    def test_everything_listens_on_loopback(self, lay: Lay, kind: str) -> None:
+        """Whatever a unit says, no component serves more than 127.0.0.1, and its home is in the sandbox."""
         layout = lay(*INFRASTRUCTURE, component("app", "subject"), lanes=("a",))
         site = next(site for site in layout.sites if site.component.kind == kind)
         launch = component_of(kind).launch(site)
         told = [*launch.argv, *(f"{name}={value}" for name, value in launch.environment.items())]
         assert any(str(site.address) in word or word.endswith(str(site.address.port)) for word in told)
         assert not any("0.0.0.0" in word for word in launch.argv)
-        assert launch.environment["TOCSIN_RUN"] == "run-1"
         assert launch.environment["HOME"] == str(site.data)
 
     def test_the_policy_in_the_flags_is_kept(self, lay: Lay) -> None:

@@ -164,7 +164,7 @@ async def processes(tmp_path: Path) -> AsyncIterator[Runtime]:
 async def test_nothing_of_ours_leaks_in(
     processes: Runtime, launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its environment is the launch's, exactly; its input is empty; no descriptor is inherited."""
+    """Its environment is the launch's and the run's mark; its input is empty; no descriptor is inherited."""
     monkeypatch.setenv("SECRET_OF_OURS", "1")
     leak = socket.socket()
     os.set_inheritable(leak.fileno(), True)
@@ -173,7 +173,13 @@ async def test_nothing_of_ours_leaks_in(
     assert await running.wait() == 0
     leak.close()
     # Three descriptors, and the one with which ls reads the folder.
-    assert list(running.tail()) == [str(running.launch.directory), "ONE=1", "PATH=/usr/bin:/bin", "4"]
+    assert list(running.tail()) == [
+        str(running.launch.directory),
+        "ONE=1",
+        "PATH=/usr/bin:/bin",
+        "TOCSIN_RUN=runtimes",
+        "4",
+    ]
 
 
 async def test_variables_of_the_loader_reach_the_component_alone(

@@ -11,7 +11,6 @@ from harness import __version__
 from harness.errors import StackError
 from harness.model.stack import Difference
 from harness.stack.command import base_environment
-from harness.stack.guard import RUN_VARIABLE
 from harness.stack.probe import expect_ok
 from harness.stack.runtimes import Launch
 from harness.stack.site import Site
@@ -57,7 +56,6 @@ class Subject:
                 **(unit.environment if unit else {}),
                 **_settings(site),
                 **site.environment,
-                RUN_VARIABLE: site.run,
             },
             directory=site.project if own else site.data,
             log=site.log,

@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import AddressTaken, StackError
-from harness.stack.ports import who_listens
+from harness.errors import StackError
 from harness.stack.runtimes import Launch, Running
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ RUN_LABEL = "tocsin.run"
 """The label that marks every container and network of a run."""
 _CLEANER = Path(__file__).with_name("container_cleaner.py")
 _CLEANER_SEES = ("DOCKER_", "TESTCONTAINERS_", "HOME", "PATH", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
-_CLOSE_SECONDS = 35.0
+_CLEANER_SECONDS = 35.0  # longer than its own patience
 _TAIL_BYTES = 16384
 _LOOPBACK_ONLY = {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}
 _NO_SIGNAL, _LAST_SIGNAL = 128, 128 + 64
@@ -66,7 +65,7 @@ class ContainerRuntime:
         self._started: set[_Container] = set()
 
     @classmethod
-    async def open(cls, run: str, image: Callable[[Launch], str], readable: Sequence[Path] = ()) -> ContainerRuntime:
+    def open(cls, run: str, image: Callable[[Launch], str], readable: Sequence[Path] = ()) -> ContainerRuntime:
         """Starts the cleaner, then makes the run's network.
 
         Args:
@@ -77,22 +76,17 @@ class ContainerRuntime:
         Raises:
             StackError: testcontainers is not installed, or no engine answers.
         """
-        return await asyncio.to_thread(cls._open, run, image, readable)
-
-    @classmethod
-    def _open(cls, run: str, image: Callable[[Launch], str], readable: Sequence[Path]) -> ContainerRuntime:
         with _sentences("No container engine answers", hint="start one, or use the process runtime, which needs none"):
             from testcontainers.core.config import testcontainers_config  # noqa: PLC0415 - an optional extra
-            from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415 - an optional extra
-            from testcontainers.core.network import Network  # noqa: PLC0415 - an optional extra
+            from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415
+            from testcontainers.core.network import Network  # noqa: PLC0415
 
-            # Our cleaner does what testcontainers' own would, without an image that it would have to pull.
+            # Our cleaner does what testcontainers' own would, without an image that has to be pulled for it.
             testcontainers_config.ryuk_disabled = True
-            label = {RUN_LABEL: run}
-            DockerClient().client.close()  # it asks for the engine's version: no cleaner where there is no engine
+            DockerClient().client.close()  # connects, so that there is no cleaner where there is no engine
             cleaner = _start_cleaner(run)
             try:
-                network = Network(docker_network_kw={"labels": label, "options": _LOOPBACK_ONLY}).create()
+                network = Network(docker_network_kw={"labels": {RUN_LABEL: run}, "options": _LOOPBACK_ONLY}).create()
             except BaseException:
                 _dismiss(cleaner, run)
                 raise
@@ -102,8 +96,7 @@ class ContainerRuntime:
         """Starts a component; returns as soon as its container runs.
 
         Raises:
-            StackError: there is no such image, or the engine does not start it.
-            AddressTaken: somebody else listens at its address.
+            StackError: there is no such image, its port is taken, or the engine does not start it.
         """
         # A thread cannot be cancelled: a start whose caller gave up goes on, and closing ends what came of it.
         starting = asyncio.create_task(self._start(launch), name=f"start of the container of {launch.name}")
@@ -155,15 +148,8 @@ class ContainerRuntime:
             container.with_bind_ports(launch.address.port, launch.address.port)
             try:
                 return container.start()
-            except Exception as error:
-                container.stop()  # one that was made and did not start would keep its name and place
-                if (other := who_listens(launch.address)) is not None:
-                    raise AddressTaken(
-                        f"{launch.name} cannot listen at {launch.address}",
-                        expected="a port that is free",
-                        seen=f"{other} listens there",
-                        hint="end that process, or start the run again: other ports are chosen each time",
-                    ) from error
+            except Exception:
+                container.stop()  # removes what was made and did not start
                 raise
 
 
@@ -291,7 +277,7 @@ def _dismiss(cleaner: subprocess.Popen[bytes], run: str) -> None:
     if cleaner.stdin.closed:
         return
     try:
-        cleaner.communicate(b"end", timeout=_CLOSE_SECONDS)
+        cleaner.communicate(b"end", timeout=_CLEANER_SECONDS)
     except subprocess.TimeoutExpired:
         cleaner.kill()
         cleaner.wait()

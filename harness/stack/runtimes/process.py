@@ -28,7 +28,7 @@ class ProcessRuntime:
     a component ends, what it left in its process group is killed with it, as systemd's `KillMode=control-group` does.
 
     Args:
-        guard: the run's guard; every process is registered with it.
+        guard: the run's guard; every process is registered with it and carries its mark.
     """
 
     name = "process"
@@ -54,7 +54,7 @@ class ProcessRuntime:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=_without_loader(launch.environment),
+                    env={**_without_loader(launch.environment), **self._guard.environment},
                     cwd=launch.directory,
                     start_new_session=True,
                 )
