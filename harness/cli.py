@@ -149,7 +149,8 @@ def _emit(text: str, output: Path | None) -> None:
 
 def _rendered(form: str, folder: Path, stream: TextIO) -> tuple[str, int]:
     """A report of a run in one of its forms, and the exit code of its verdict."""
-    from harness.run import read_run, render
+    from harness.report.recorded import read_run
+    from harness.report.registry import render
 
     recorded = read_run(folder)
     colour = stream.isatty() and "NO_COLOR" not in os.environ
@@ -185,10 +186,15 @@ def _report(arguments: argparse.Namespace) -> int:
 def _stack(arguments: argparse.Namespace) -> int:
     import json
 
+    from harness.stack.provision.cache import cached
     from harness.stack.provision.catalog import CATALOG
-    from harness.stack.provision.fetch import bring
 
-    artifacts = bring(tuple(package.name for package in CATALOG), cache_folder(), _say)
+    names = tuple(package.name for package in CATALOG)
+    artifacts = cached(names, cache_folder())
+    if artifacts is None:
+        from harness.stack.provision.fetch import bring
+
+        artifacts = bring(names, cache_folder(), _say)
     if arguments.format == "json":
         rows = [{"name": a.name, "version": a.version, "source": a.source, "root": a.root} for a in artifacts.values()]
         _emit(json.dumps({"schema": "tocsin/components/1", "components": rows}, indent=2), arguments.output)

@@ -67,8 +67,8 @@ def _cache(cache: Path) -> Advice:
 
 
 def _components(cache: Path) -> Advice:
+    from harness.stack.provision.cache import cached
     from harness.stack.provision.catalog import CATALOG
-    from harness.stack.provision.fetch import cached
 
     found = cached(tuple(package.name for package in CATALOG), cache)
     if found is None:

@@ -21,7 +21,7 @@ from harness.model.verdicts import CellStatus, Verdict
 
 if TYPE_CHECKING:
     from harness.model.verdicts import TargetVerdict
-    from harness.run import Recorded
+    from harness.report.recorded import Recorded
 
 _RECORDED = pytest.StashKey["Recorded"]()
 _BROKEN = pytest.StashKey[HarnessError]()
@@ -96,7 +96,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         )
     from harness.cli import cache_folder
     from harness.report.live import LiveProgress
-    from harness.run import Options, execute, read_run
+    from harness.report.recorded import read_run
+    from harness.run import Options, execute
 
     options = Options(
         policies=_folder(config),
@@ -176,8 +177,8 @@ class JudgedRun:
         return self.recorded.profile == "smoke"
 
     def _fail(self, what: str, alert: str, channel: str) -> None:
+        from harness.report.recorded import guilty_output
         from harness.report.timeline import trail
-        from harness.run import guilty_output
 
         lines = [what]
         for injection in self.recorded.judgement.injections:
@@ -222,7 +223,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     recorded = config.stash.get(_RECORDED, None)
     if recorded is None:
         return
-    from harness.run import render
+    from harness.report.registry import render
 
     terminalreporter.section("tocsin")
     terminalreporter.write(render("terminal", recorded, colour=terminalreporter.hasmarkup))
@@ -238,6 +239,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Nothing is kept over sessions."""
-    for key in (_RECORDED, _BROKEN):
-        if key in config.stash:
-            del config.stash[key]
+    if _RECORDED in config.stash:
+        del config.stash[_RECORDED]
+    if _BROKEN in config.stash:
+        del config.stash[_BROKEN]

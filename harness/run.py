@@ -6,12 +6,10 @@ import asyncio
 import os
 import secrets
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from harness.drive.faults.registry import FAULTS
 from harness.drive.journal import Journal
 from harness.drive.load.locust import LocustLoad
 from harness.drive.plan.timetable import plan
-from harness.errors import HarnessError, Interrupted, StackError, UsageError
+from harness.errors import HarnessError, Interrupted, StackError
 from harness.model.events import (
     DrillDeclared,
     Event,
@@ -44,9 +42,10 @@ from harness.model.stack import Address, Artifact
 from harness.observe.certificates import write_certificate
 from harness.observe.channels import Sink
 from harness.observe.channels.registry import CHANNELS
+from harness.observe.folder import attempt, commit_of, new_folder, point_latest
 from harness.observe.hops import read_hops
 from harness.observe.inbox import Inbox, Interference
-from harness.observe.ledger import Ledger, read
+from harness.observe.ledger import Ledger
 from harness.observe.recorder import Recorder
 from harness.observe.starvation import StarvationWatch
 from harness.policy.parse.policies import Loaded, load
@@ -133,7 +132,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
         seed=seed,
         only=options.only,
     )
-    run, folder = _new_folder(options.out)
+    run, folder = new_folder(options.out)
     began = time.monotonic()
     with Ledger.create(folder / "ledger.jsonl") as ledger:
         ledger.subscribe(show)
@@ -145,7 +144,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
             say(str(error))
             ended = RunEnded(time.monotonic() - began, str(error), error.exit_code)
         ledger.write(ended)
-    _point_latest(options.out, folder)
+    point_latest(options.out, folder)
     write_reports(folder)
     return folder
 
@@ -157,60 +156,17 @@ def write_reports(folder: Path) -> None:
         (folder / name).write_text(render(form, recorded, colour=False), encoding="utf-8")
 
 
-def _new_folder(out: Path) -> tuple[str, Path]:
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    folder = (out / run).absolute()
-    try:
-        (folder / "logs").mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(
-            f"the folder of this run cannot be made at {folder}",
-            seen=str(error),
-            hint="choose a folder of yours by --out",
-        ) from error
-    return run, folder
-
-
-def _point_latest(out: Path, folder: Path) -> None:
-    """`latest` always leads to a whole run: the link is replaced in one step."""
-    fresh = out / f".latest-{folder.name}"
-    fresh.symlink_to(folder.name)
-    fresh.replace(out / "latest")
-
-
-def _commit(folder: Path) -> str:
-    with suppress(OSError, subprocess.TimeoutExpired):
-        asked = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-        if asked.returncode == 0:
-            return asked.stdout.strip()
-    return ""
-
-
-def _attempt(out: Path, commit: str) -> int:
-    """How often this commit was tried here, this run included; ledgers that cannot be read count for nothing."""
-    tried = 1
-    for ledger in out.glob("*/ledger.jsonl"):
-        if ledger.parent.is_symlink():
-            continue
-        with suppress(HarnessError, StopIteration):
-            first = next(read(ledger)).payload
-            tried += isinstance(first, RunStarted) and first.commit == commit
-    return tried
-
-
 def _declare(ledger: Ledger, options: Options, loaded: Loaded, timetable: Timetable, run: str, seed: int) -> None:
     """Writes all that is expected before anything is done."""
     policies = loaded.policies
-    commit = _commit(options.policies)
+    commit = commit_of(options.policies)
     ledger.write(
         RunStarted(
             run=run,
             tocsin=__version__,
             profile=options.profile,
             seed=seed,
-            attempt=_attempt(options.out, commit),
+            attempt=attempt(options.out, commit),
             commit=commit,
             runtime=options.runtime,
             time_scale=1.0,
@@ -382,7 +338,6 @@ class _Rehearsal:
     async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path) -> None:
         stage = self._timetable.stages[0].name
         self._ledger.write(StageStarted(stage))
-        stop = asyncio.Event()
         prometheus = stack.address("prometheus")
 
         async def hops(injection: Injection, since_wall: float, until_wall: float) -> None:
@@ -399,17 +354,18 @@ class _Rehearsal:
                 self._ledger.write(hop)
             self._ledger.write(HopsRead(injection.id, reading.error))
 
-        await conduct(
-            self._timetable,
-            {fault.id: fault for fault in FAULTS},
-            stack.lane,
-            _InboxEars(inbox),
-            self._ledger.write,
-            Journal.open(sandbox / "undo.jsonl"),
-            hops,
-            stop=stop,
-            started_monotonic=time.monotonic(),
-        )
+        with Journal.open(sandbox / "undo.jsonl") as journal:
+            await conduct(
+                self._timetable,
+                {fault.id: fault for fault in FAULTS},
+                stack.lane,
+                _InboxEars(inbox),
+                self._ledger.write,
+                journal,
+                hops,
+                stop=asyncio.Event(),
+                started_monotonic=time.monotonic(),
+            )
         self._ledger.write(StageEnded(stage))
 
     def _progress(self, text: str) -> None:

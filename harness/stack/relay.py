@@ -274,7 +274,7 @@ class _Side(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write_eof()
         else:
-            pass
+            self._owed_eof = True
 
     def pause_reading(self) -> None:
         if self._transport is not None:

@@ -109,7 +109,10 @@ def test_a_wrong_rule_file_says_where(text: str, ident: str, place: str) -> None
 
 def test_prometheus_yml_gives_each_job_its_own_interval() -> None:
     """A job's interval is its own, else the global one, else Prometheus's default; targets have places."""
-    text = "scrape_configs:\n- {job_name: a, scrape_interval: 5s}\n- job_name: b\n  static_configs:\n  - targets: [x:1, y:2]\n"
+    text = (
+        "scrape_configs:\n- {job_name: a, scrape_interval: 5s}\n"
+        "- job_name: b\n  static_configs:\n  - targets: [x:1, y:2]\n"
+    )
     config = prometheus.parse(text, "p.yml").value
     assert [(job.name, job.interval) for job in config.jobs] == [
         ("a", timedelta(seconds=5)),
@@ -125,7 +128,8 @@ def test_alertmanager_yml_gives_receivers_and_finds_those_that_are_not() -> None
     """Integrations carry their key and place; a route to an unknown receiver is found with what was meant."""
     text = (
         "route:\n  receiver: team\n  routes:\n  - receiver: taem\n    routes: [{receiver: nobody}]\n"
-        "receivers:\n- name: team\n  slack_configs:\n  - channel: a\n  - channel: b\n  email_configs: [{to: c}]\n- name: nobody\n"
+        "receivers:\n- name: team\n  slack_configs:\n  - channel: a\n  - channel: b\n"
+        "  email_configs: [{to: c}]\n- name: nobody\n"
     )
     parsed = alertmanager.parse(text, "a.yml")
     assert [(r.name, [i.key for i in r.integrations]) for r in parsed.value.receivers] == [

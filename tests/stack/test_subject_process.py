@@ -63,11 +63,26 @@ class Instance:
         return await until(lambda: self._has(path, status), deadline_seconds)
 
     async def stop(self) -> float:
-        """SIGTERM; seconds until it was gone."""
+        """SIGTERM; seconds until it was gone, less what it waited for a core."""
+        waited = before = self.waited_for_core()
         started = time.monotonic()
         self.process.terminate()
-        assert await self.process.wait() == 0
-        return time.monotonic() - started
+        while self.process.returncode is None:
+            waited = self.waited_for_core() or waited
+            await asyncio.sleep(0.002)
+        assert self.process.returncode == 0
+        return time.monotonic() - started - (waited - before)
+
+    def waited_for_core(self) -> float:
+        """Seconds that it could have run and had no core, so far; 0 once it is gone.
+
+        The limits hold for a machine that has nothing else to do, and the tests must not fail on one that has.
+        Source: the second field of `schedstat` (kernel.org, scheduler/sched-stats).
+        """
+        try:
+            return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
 
     async def _has(self, path: str, status: int) -> bool:
         try:
@@ -146,13 +161,13 @@ def urls(database: Address, redis: Address) -> tuple[str, str]:
 
 
 async def start_seconds(directory: Path, nowhere: Address, **more: str) -> float:
-    """The fastest of three starts, from the process's creation to its first 200 at /health."""
+    """The fastest of three starts, from the process's creation to its first 200 at /health, less waits for a core."""
     taken = []
     for _ in range(3):
         started = time.monotonic()
         async with running(directory, *urls(nowhere, nowhere), **more) as subject:
             await subject.becomes("/health", 200)
-            taken.append(time.monotonic() - started)
+            taken.append(time.monotonic() - started - subject.waited_for_core())
     return min(taken)
 
 
@@ -193,8 +208,9 @@ async def test_a_database_that_never_speaks_costs_two_seconds_at_most(tmp_path: 
         assert await subject.get("/health") == 200
         under_way = asyncio.create_task(subject.get("/api/posts"))
         await until(lambda: _started(under_way), 1)
-        assert await subject.stop() <= STOP_SECONDS
+        seconds = await subject.stop()
         await asyncio.gather(under_way, return_exceptions=True)
+        assert seconds <= STOP_SECONDS
 
 
 async def _started(task: asyncio.Task[int]) -> bool:

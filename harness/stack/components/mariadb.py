@@ -30,7 +30,7 @@ _LOCK_POLL_SECONDS = 0.05
 class MariaDB:
     """A MariaDB server with one database, one user for the subject and one for the exporter.
 
-    Its root account can log in over the Unix socket only, and only as the system user who runs it.
+    Its root account has no password and cannot log in over TCP.
     """
 
     kind = "mariadb"

@@ -139,6 +139,7 @@ async def _bring(packages: Sequence[Package], lacks: Sequence[Lack], cache: Path
     except OSError as error:
         raise storage_error(error, cache) from error
     finally:
+        say("clearing away what was needed on the way")
         await _sweep(cache)
 
 

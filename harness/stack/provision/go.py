@@ -189,9 +189,10 @@ def _progress(package: Package, say: Say) -> Callable[[str], None]:
     compiled = 0
     told = time.monotonic()
 
-    def watch(_: str) -> None:
+    def watch(line: str) -> None:
         nonlocal compiled, told
-        compiled += 1
+        # `go: downloading …` stands between them.
+        compiled += not line.startswith("go: ")
         if time.monotonic() - told >= _TELL_EVERY_SECONDS:
             told = time.monotonic()
             say(f"building {package.name}: {compiled} packages compiled")

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 RUN_LABEL = "tocsin.run"
 """The label that marks every container and network of a run."""
 _CLEANER = Path(__file__).with_name("container_cleaner.py")
-_CLEANER_SEES = ("DOCKER_", "TESTCONTAINERS_", "HOME", "PATH", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
 _CLEANER_SECONDS = 35.0  # longer than its own patience
 _TAIL_BYTES = 16384
 _LOOPBACK_ONLY = {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}
@@ -111,8 +110,10 @@ class ContainerRuntime:
             StackError: the engine did not let go of something.
         """
         await asyncio.gather(*self._starting, return_exceptions=True)
-        await asyncio.gather(*(container.stop() for container in list(self._started)))
-        await asyncio.to_thread(_dismiss, self._cleaner, self._run)
+        try:
+            await asyncio.gather(*(container.stop() for container in list(self._started)))
+        finally:
+            await asyncio.to_thread(_dismiss, self._cleaner, self._run)
 
     async def _start(self, launch: Launch) -> _Container:
         running = _Container(launch, await asyncio.to_thread(self._create, launch))
@@ -259,13 +260,12 @@ def _of_the_engine() -> tuple[type[Exception], ...]:
 
 
 def _start_cleaner(run: str) -> subprocess.Popen[bytes]:
-    seen = {name: value for name, value in os.environ.items() if name.startswith(_CLEANER_SEES)}
+    """Its environment is ours, so that it finds the same engine."""
     return subprocess.Popen(
         [sys.executable, "-P", str(_CLEANER), f"{RUN_LABEL}={run}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={"LANG": "C.UTF-8", **seen},
         cwd="/",
         start_new_session=True,
     )
@@ -276,14 +276,11 @@ def _dismiss(cleaner: subprocess.Popen[bytes], run: str) -> None:
     assert cleaner.stdin is not None
     if cleaner.stdin.closed:
         return
-    try:
+    with suppress(subprocess.TimeoutExpired):
         cleaner.communicate(b"end", timeout=_CLEANER_SECONDS)
-    except subprocess.TimeoutExpired:
-        cleaner.kill()
-        cleaner.wait()
     if cleaner.returncode != 0:
         raise StackError(
             f"The container engine may still hold something of the run {run}",
-            seen=f"its cleaner ended with code {cleaner.returncode}",
+            seen=f"its cleaner has not done its work: code {cleaner.returncode}",
             hint=f"docker ps --all --filter label={RUN_LABEL}={run} and docker network ls with the same filter show it",
         )

@@ -1,0 +1,65 @@
+"""The folder of a run: `runs/<id>`, with the link `runs/latest` to the newest whole one."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.errors import HarnessError, UsageError
+from harness.model.events import RunStarted
+from harness.observe.ledger import read
+
+
+def new_folder(out: Path) -> tuple[str, Path]:
+    """A new run's id and its folder, made; the id begins with the instant, so that names sort by time.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+    run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    folder = (out / run).absolute()
+    try:
+        (folder / "logs").mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"the folder of this run cannot be made at {folder}",
+            seen=error.strerror or str(error),
+            hint="choose a folder of yours by --out",
+        ) from error
+    return run, folder
+
+
+def point_latest(out: Path, folder: Path) -> None:
+    """Leads `latest` to a run that is whole, in one step: a reader never finds it missing."""
+    fresh = out / f".latest-{folder.name}"
+    fresh.symlink_to(folder.name)
+    fresh.replace(out / "latest")
+
+
+def commit_of(folder: Path) -> str:
+    """The commit that a folder is checked out at; empty where that cannot be told."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        asked = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+        if asked.returncode == 0:
+            return asked.stdout.strip()
+    return ""
+
+
+def attempt(out: Path, commit: str) -> int:
+    """How often a commit has been tried here, the run that begins now included.
+
+    Ledgers that cannot be read count for nothing; without a commit every run is the first.
+    """
+    tried = 1
+    for ledger in out.glob("*/ledger.jsonl"):
+        if not commit or ledger.parent.is_symlink():
+            continue
+        with suppress(HarnessError, StopIteration):
+            first = next(read(ledger)).payload
+            tried += isinstance(first, RunStarted) and first.commit == commit
+    return tried

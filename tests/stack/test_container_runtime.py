@@ -1,0 +1,369 @@
+"""The runtime seam fits containers: Prometheus in one, under the same supervisor that keeps it as a process.
+
+Where no container engine answers these tests are skipped with the reason; they never count as passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from socket import create_server
+from typing import TYPE_CHECKING, TypeVar
+
+import psutil
+import pytest
+from stack_doubles import component
+
+from harness.errors import StackError
+from harness.model.events import ComponentExited, ComponentRestarted, Payload
+from harness.model.stack import Address, Artifact
+from harness.stack.components.prometheus import Prometheus
+from harness.stack.ports import Ports
+from harness.stack.probe import Answer, ask
+from harness.stack.runtimes import Launch, Running, Runtime
+from harness.stack.runtimes import container as container_module
+from harness.stack.runtimes.container import RUN_LABEL, ContainerRuntime
+from harness.stack.site import Site
+from harness.stack.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from testcontainers.core.docker_client import DockerClient
+
+P = TypeVar("P")
+CLEANED_WITHIN_SECONDS = 3.0
+"""After the harness died; 0.5 s on a quiet machine."""
+CLEANER = Path(container_module.__file__).with_name("container_cleaner.py")
+CONFIGURATION = """
+global: {scrape_interval: 1s}
+scrape_configs: [{job_name: self, static_configs: [{targets: [ADDRESS]}]}]
+"""
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[DockerClient]:
+    """The container engine of this machine; without one the test is reported as not run, with the reason."""
+    try:
+        from testcontainers.core.docker_client import DockerClient
+
+        client = DockerClient()
+        client.client.ping()
+    except ImportError as error:
+        pytest.skip(f"not run: testcontainers is not installed ({error})")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason
+        pytest.skip(f"not run: no container engine answers ({error})")
+    yield client
+    client.client.close()
+
+
+@pytest.fixture(scope="module")
+def image(
+    engine: DockerClient, artifacts: Mapping[str, Artifact], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """An image made here of the Prometheus that the provisioner brought and the libraries that it is linked with."""
+    from testcontainers.core.image import DockerImage
+
+    prometheus = artifacts["prometheus"]
+    program = prometheus.programs["prometheus"]
+    linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout.split()
+    context = tmp_path_factory.mktemp("image")
+    for source, target in [(program, "/bin/prometheus"), *((word, word) for word in linked if word.startswith("/"))]:
+        place = context / "root" / target.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, place)
+    (context / "Dockerfile").write_text('FROM scratch\nCOPY root /\nENTRYPOINT ["/bin/prometheus"]\n')
+    tag = f"tocsin-tests/prometheus-{uuid.uuid4().hex[:8]}:{prometheus.version}"
+    with DockerImage(path=context, tag=tag, forcerm=True, labels={"tocsin.tests": tag}):
+        yield tag
+    assert engine.client.images.list(all=True, filters={"label": f"tocsin.tests={tag}"}) == []
+
+
+@pytest.fixture
+def run(engine: DockerClient) -> Iterator[str]:
+    """The id of a run of which nothing is left when the test ends."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    yield name
+    left = held(engine, name)
+    subprocess.run([sys.executable, "-P", CLEANER, f"{RUN_LABEL}={name}"], stdin=subprocess.DEVNULL, check=True)
+    assert left == []
+
+
+@pytest.fixture
+def site(run: str, artifacts: Mapping[str, Artifact], tmp_path: Path) -> Iterator[Site]:
+    """Where Prometheus stands, its port held as a layout holds it."""
+    ports = Ports()
+    address = ports.take()
+    configuration = tmp_path / "policies" / "prometheus.yml"
+    configuration.parent.mkdir()
+    configuration.write_text(CONFIGURATION.replace("ADDRESS", str(address)))
+    configuration.chmod(0o600)
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    yield Site(
+        run=run,
+        component=component("prometheus", "prometheus", "/usr/bin/prometheus --log.level=info", per_lane=False),
+        lane=None,
+        address=address,
+        data=data,
+        log=tmp_path / "logs" / "prometheus.log",
+        cache=tmp_path,
+        project=tmp_path,
+        artifact=artifacts["prometheus"],
+        configuration=configuration,
+    )
+    ports.close()
+
+
+@pytest.fixture
+def launch(site: Site) -> Launch:
+    """What the component makes of its site, as it does for a process."""
+    return Prometheus().launch(site)
+
+
+@pytest.fixture
+async def runtime(run: str, image: str, site: Site) -> AsyncIterator[Runtime]:
+    """Containers of this run."""
+    async with opened(run, image, site) as runtime:
+        yield runtime
+
+
+@asynccontextmanager
+async def opened(run: str, image: str, site: Site) -> AsyncIterator[Runtime]:
+    """The runtime, as its caller opens and closes it."""
+    assert site.configuration is not None
+    runtime = ContainerRuntime.open(run, lambda _: image, [site.configuration.parent])
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+        await runtime.close()
+
+
+def held(engine: DockerClient, run: str) -> list[str]:
+    """What the engine holds of a run, running or not."""
+    mine = {"filters": {"label": f"{RUN_LABEL}={run}"}}
+    found = [
+        *engine.client.containers.list(all=True, ignore_removed=True, **mine),
+        *engine.client.networks.list(**mine),
+    ]
+    return [str(thing.name) for thing in found]
+
+
+async def becomes(condition: Callable[[], bool], within_seconds: float) -> bool:
+    """Whether something becomes true in time."""
+    deadline = time.monotonic() + within_seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+async def ready(address: Address) -> None:
+    """Waits until Prometheus says that it is ready."""
+    async with asyncio.timeout(30):
+        while not (isinstance(answer := await ask(address, "/-/ready"), Answer) and answer.status == 200):
+            await asyncio.sleep(0.01)
+
+
+def listeners(port: int) -> set[str]:
+    """The addresses of this machine at which somebody listens on a port."""
+    found = psutil.net_connections("tcp")
+    return {one.laddr.ip for one in found if one.laddr.port == port and one.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.container
+@pytest.mark.stack
+class TestPrometheusInAContainer:
+    """What callers rely on, held by a container."""
+
+    async def test_its_supervisor_sees_no_difference(
+        self, runtime: Runtime, site: Site, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Started, ready on loopback alone, held down, let up, stopped: the code that keeps processes, unchanged."""
+        events: list[Payload] = []
+
+        def told(kind: type[P]) -> list[P]:
+            return [event for event in events if isinstance(event, kind)]
+
+        supervisor = Supervisor(site, Prometheus(), runtime, events.append)
+        began = time.monotonic()
+        await supervisor.start()
+        await supervisor.settle(30)
+        with capsys.disabled():
+            print(f"\nPrometheus in a container: ready {time.monotonic() - began:.2f} s after its start", end=" ")  # noqa: T201
+        assert supervisor.alive
+        assert listeners(site.address.port) == {"127.0.0.1"}
+        assert (site.data / "tsdb").stat().st_uid == os.getuid()
+
+        await supervisor.hold_down()
+        assert not supervisor.alive
+        assert isinstance(await ask(site.address, "/-/ready"), str)
+
+        await supervisor.let_up()
+        assert await becomes(lambda: bool(told(ComponentRestarted)), 30)
+        assert isinstance(await ask(site.address, "/-/ready"), Answer)
+
+        await supervisor.stop(30)
+        assert [(event.code, event.expected) for event in told(ComponentExited)] == [(-signal.SIGKILL, True), (0, True)]
+        assert "See you next time!" in supervisor.tail()[-1]
+
+    async def test_it_can_be_frozen_awaited_and_stopped(self, runtime: Runtime, launch: Launch) -> None:
+        """A waiter who gives up ends nothing; a frozen one still hears that it should end; stopping twice is once."""
+        running = await runtime.start(launch)
+        assert running.launch is launch
+        await ready(launch.address)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await running.wait()
+        await running.signal(signal.SIGSTOP)
+        assert isinstance(await ask(launch.address, "/-/ready", within_seconds=0.2), str)
+        assert running.alive
+        await running.stop(30)
+        await running.stop()
+        assert not running.alive
+        assert await running.wait() == 0
+
+    async def test_stopping_does_not_wait_for_the_deaf(self, runtime: Runtime, launch: Launch) -> None:
+        """Before it listens to signals, and after the grace, it is killed."""
+        running = await runtime.start(launch)
+        await running.stop(0)
+        assert not running.alive
+        assert await running.wait() in {-signal.SIGKILL, -signal.SIGTERM, 0}
+
+    async def test_it_tells_how_it_ended(self, runtime: Runtime, launch: Launch) -> None:
+        """The exit code is its own, and the log has the last words of every life, oldest first."""
+        for flag in ("--no-such-flag", "--nor-this-one"):
+            broken = await runtime.start(replace(launch, argv=(*launch.argv, flag)))
+            assert await broken.wait() == 1
+            assert not broken.alive
+        said = [line for line in broken.tail() if "unknown long flag" in line]
+        assert ["no-such-flag" in said[0], "nor-this-one" in said[1], len(said)] == [True, True, 2]
+        assert "nor-this-one" in broken.tail(1)[0]
+
+    async def test_closing_ends_everything(
+        self, engine: DockerClient, run: str, image: str, site: Site, launch: Launch
+    ) -> None:
+        """What still runs is ended, a start whose caller gave up included; the engine holds nothing of the run."""
+        async with opened(run, image, site) as runtime:
+            running = await runtime.start(launch)
+            given_up = asyncio.create_task(runtime.start(launch))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            assert len(held(engine, run)) >= 2
+        assert not running.alive
+        assert held(engine, run) == []
+
+    async def test_what_cannot_be_started_is_a_sentence(
+        self, engine: DockerClient, run: str, image: str, site: Site, launch: Launch
+    ) -> None:
+        """An image that cannot be and a port that is taken are told by name, and nothing is left of the attempt."""
+        async with opened(run, "no such image", site) as runtime:
+            with pytest.raises(StackError, match="prometheus cannot be started from the image no such image"):
+                await runtime.start(launch)
+        with create_server(("127.0.0.1", 0)) as taken:
+            busy = replace(launch, address=Address(*taken.getsockname()))
+            async with opened(run, image, site) as runtime:
+                with pytest.raises(StackError, match=str(busy.address)):
+                    await runtime.start(busy)
+                assert len(held(engine, run)) == 1  # the network
+
+
+HARNESS = """
+import asyncio, sys
+from pathlib import Path
+from harness.model.stack import Address
+from harness.stack.runtimes import Launch
+from harness.stack.runtimes.container import ContainerRuntime
+
+async def main(run, image, folder, port):
+    runtime = ContainerRuntime.open(run, lambda _: image, [folder / "policies"])
+    argv = ("prometheus", f"--config.file={folder}/policies/prometheus.yml", f"--storage.tsdb.path={folder}/data/tsdb")
+    address = Address("127.0.0.1", int(port))
+    await runtime.start(Launch("prometheus", None, argv, {}, folder / "data", folder / "log", address))
+    print("started", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4]))
+"""
+
+
+@pytest.mark.container
+@pytest.mark.stack
+@pytest.mark.parametrize("cleaner_lives", [True, False])
+async def test_nothing_outlives_a_harness_that_was_killed(
+    engine: DockerClient, run: str, image: str, site: Site, tmp_path: Path, cleaner_lives: bool
+) -> None:
+    """After kill -9 the cleaner removes what carries the run's label; the twin without a cleaner keeps it all."""
+    words = [sys.executable, "-c", HARNESS, run, image, str(tmp_path), str(site.address.port)]
+    harness = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert harness.stdout is not None
+    assert await asyncio.to_thread(harness.stdout.readline) == "started\n"
+    [cleaner] = psutil.Process(harness.pid).children()
+    if not cleaner_lives:
+        cleaner.kill()
+    assert len(held(engine, run)) == 2
+
+    harness.kill()
+    harness.wait()
+    harness.stdout.close()
+    began = time.monotonic()
+    assert await becomes(lambda: not held(engine, run), CLEANED_WITHIN_SECONDS) is cleaner_lives, (
+        f"{held(engine, run)} after {time.monotonic() - began:.1f} s"
+    )
+    if not cleaner_lives:
+        removed = [sys.executable, "-P", CLEANER, f"{RUN_LABEL}={run}"]
+        subprocess.run(removed, stdin=subprocess.DEVNULL, check=True, timeout=60)
+        assert held(engine, run) == []
+
+
+@pytest.mark.container
+@pytest.mark.stack
+async def test_nothing_is_started_when_the_cleaner_is_gone(
+    engine: DockerClient, run: str, image: str, site: Site, launch: Launch
+) -> None:
+    """A container that nobody would clear away is not started, and closing says that something is left."""
+    assert site.configuration is not None
+    runtime = ContainerRuntime.open(run, lambda _: image, [site.configuration.parent])
+    [cleaner] = [child for child in psutil.Process().children() if f"{RUN_LABEL}={run}" in child.cmdline()]
+    cleaner.kill()
+    assert await becomes(lambda: cleaner.status() == psutil.STATUS_ZOMBIE, 5)
+    with pytest.raises(StackError, match="cleaner of this run is gone"):
+        await runtime.start(launch)
+    with pytest.raises(StackError, match=f"may still hold something of the run {run}"):
+        await runtime.close()
+    for network in engine.client.networks.list(filters={"label": f"{RUN_LABEL}={run}"}):
+        network.remove()
+
+
+def test_no_engine_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none answers nothing is started, and nothing of the client's own exceptions comes through."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/engine.sock")
+    with pytest.raises(StackError, match="No container engine answers") as raised:
+        ContainerRuntime.open("nowhere", lambda _: "image")
+    assert raised.value.seen
+    assert raised.value.hint
+
+
+def test_the_missing_extra_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """testcontainers is an extra: without it the error says how it is had."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "testcontainers"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "testcontainers", None)
+    with pytest.raises(StackError, match="not installed") as raised:
+        ContainerRuntime.open("nowhere", lambda _: "image")
+    assert raised.value.hint == "pip install 'tocsin[containers]'"
+
+
+def as_the_seam_has_it(runtime: ContainerRuntime, running: container_module._Container) -> tuple[Runtime, Running]:
+    """Held by the type checker: both are what callers know."""
+    return runtime, running
