@@ -272,7 +272,7 @@ class _Rehearsal:
         await stack.up({**copy.files, self._policies.prometheus_file: copy.cold})
         load = LocustLoad()
         exits.push_async_callback(_stop_load, load, self._ledger)
-        await self._drive_load(load, runtime, layout, guard.sandbox)
+        await self._drive_load(load, runtime, layout, guard)
         await stack.wait_first_scrape()
         await load.flowing(_FLOWING_SECONDS, minimum=5)
         await stack.reload_prometheus(copy.files)
@@ -320,7 +320,7 @@ class _Rehearsal:
             path.write_text(self._ledger.redactor.text(text), encoding="utf-8")
         return copy
 
-    async def _drive_load(self, load: LocustLoad, runtime: ProcessRuntime, layout: Layout, sandbox: Path) -> None:
+    async def _drive_load(self, load: LocustLoad, runtime: ProcessRuntime, layout: Layout, guard: Guard) -> None:
         subject = next((c.name for c in self._policies.components if c.kind == "subject"), None)
         if subject is None:
             raise StackError("the policies declare no component of kind subject", hint="name one in stack.yaml")
@@ -330,9 +330,10 @@ class _Rehearsal:
             {lane.name: lane.addresses[subject] for lane in layout.lanes},
             locustfile=self._options.locustfile or project / "loadtests" / "community.py",
             users_per_lane=USERS_PER_LANE,
-            samples=sandbox / "samples.jsonl",
+            samples=guard.sandbox / "samples.jsonl",
             log=self._folder / "logs" / "locust.log",
-            directory=sandbox / "locust",
+            directory=guard.sandbox / "locust",
+            environment=guard.environment,
         )
 
     async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path) -> None:

@@ -23,6 +23,7 @@ from harness.model.events import (
     MessageArrived,
     MessageInterfered,
     Payload,
+    PlanClosed,
     RunEnded,
     SinkRefused,
     StageEnded,
@@ -362,6 +363,17 @@ def test_a_harness_error_is_an_error_whatever_was_heard() -> None:
     assert "\n" not in judgement.headline
 
 
+def test_an_error_that_only_means_no_evidence_is_unverified() -> None:
+    """No network and nothing in the cache: exit code 3, as the error tree draws it."""
+
+    def offline(payload: Payload) -> Payload:
+        return replace(payload, error="no network", exit_code=3) if isinstance(payload, RunEnded) else payload
+
+    judgement = judge(smoke(change=offline))
+    assert (judgement.verdict, judgement.exit_code) == (Verdict.UNVERIFIED, 3)
+    assert "no network" in judgement.headline
+
+
 def test_an_empty_ledger_is_unverified() -> None:
     """No evidence is not green."""
     judgement = judge(())
@@ -380,6 +392,17 @@ def test_a_stage_that_was_cut_short_is_unverified() -> None:
     judgement = judge(smoke(extra=[(200.0, StageEnded("alerts", "interrupted"))]))
     assert judgement.verdict is Verdict.UNVERIFIED
     assert "the stage alerts was cut short: interrupted" in judgement.reasons
+
+
+def test_fewer_injections_than_planned_are_noticed() -> None:
+    """The plan was closed with more than the ledger tells of."""
+
+    def more(payload: Payload) -> Payload:
+        return replace(payload, injections=9) if isinstance(payload, PlanClosed) else payload
+
+    judgement = judge(smoke(change=more))
+    assert judgement.verdict is Verdict.UNVERIFIED
+    assert "the ledger tells of 8 of 9 planned injections" in judgement.reasons
 
 
 def test_missing_lines_are_noticed() -> None:
