@@ -330,7 +330,7 @@ class _Rehearsal:
             {lane.name: lane.addresses[subject] for lane in layout.lanes},
             locustfile=self._options.locustfile or project / "loadtests" / "community.py",
             users_per_lane=USERS_PER_LANE,
-            samples=guard.sandbox / "samples.jsonl",
+            samples=self._folder / "logs" / "load-samples.jsonl",
             log=self._folder / "logs" / "locust.log",
             directory=guard.sandbox / "locust",
             environment=guard.environment,

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from policy_folders import KINDS
 
 from harness.policy.parse import drills, stack, targets
+from harness.policy.parse.reading import Parsed
 from harness.policy.parse.targets import TARGET_IDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 EXAMPLES = {match.group(1): match.group(2) for match in re.finditer(r"```yaml\n# (\S+)\n(.*?)```", PAGE, re.DOTALL)}
-PARSERS = {"drills.yaml": drills.parse, "targets.yaml": targets.parse, "stack.yaml": stack.parse}
+PARSERS: Mapping[str, Callable[[str, str], Parsed[object]]] = {
+    "drills.yaml": drills.parse,
+    "targets.yaml": targets.parse,
+    "stack.yaml": stack.parse,
+}
 
 
 def test_each_file_has_an_example() -> None:

@@ -28,6 +28,9 @@ def parse(text: str, file: str) -> Parsed[RuleFile]:
     reading = Reading("rules", file)
     alerts: list[Alert] = []
     recordings = 0
+    if not text.strip("\ufeff \r\n"):
+        reading.warning("empty", reading.start(), "the file is empty: Prometheus reads no rule from it")
+        return Parsed(RuleFile((), 0), tuple(reading.findings))
     document = reading.document(text)
     groups = document.get("groups") if document else None
     if document is not None and groups is None:
@@ -36,8 +39,8 @@ def parse(text: str, file: str) -> Parsed[RuleFile]:
             if document.get("kind") is None
             else "this is a Kubernetes object: what stands under `spec` is the rule file"
         )
-        reading.error(
-            "no-groups", document.span, "the file has no `groups`: Prometheus would read no rule from it", fix=fix
+        reading.warning(
+            "no-groups", document.span, "the file has no `groups`: Prometheus reads no rule from it", fix=fix
         )
     for group in reading.tables(groups, "groups"):
         name = reading.scalar(group.get("name"), "name")

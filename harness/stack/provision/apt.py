@@ -249,7 +249,7 @@ async def _take(shelf: _Shelf, wanted: Sequence[Package], say: Say) -> list[Deli
                 if name.startswith(recipe.libraries) and not _HOSTS_OWN.fullmatch(name)
             }
     downloads = sorted({f"{name}={version}" for chosen in selections.values() for name, version in chosen.items()})
-    say(f"downloading {len(downloads)} packages of {shelf.release}")
+    say(f"downloading {len(downloads)} package{'s' if len(downloads) > 1 else ''} of {shelf.release}")
     store = shelf.folder / "packages"
     await shelf.ask(
         "apt-get",
