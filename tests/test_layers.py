@@ -29,7 +29,7 @@ SHARED = {
     "stack/runtimes": set(),
     "stack/provision": {"cache", "catalog", "commands", "fetch", "host", "lock", "repositories", "source"},
     "verdict/targets": {"registry"},
-    "report": {"timeline"},
+    "report": {"timeline", "recorded", "registry"},
 }
 PURE = ("model", "policy/rewire", "drive/plan", "verdict")
 IMPURE = {

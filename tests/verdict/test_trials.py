@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,6 +15,7 @@ from harness.model.events import (
     InjectionPlanned,
     MessageArrived,
     Payload,
+    Progress,
 )
 from harness.model.hops import Hop
 from harness.model.notifications import Status
@@ -34,21 +34,6 @@ def verdict_of(events: tuple[Event, ...], name: str = "ServerDown-1") -> Injecti
 def email(events: tuple[Event, ...]) -> Trial:
     """The trial of the first injection of ServerDown at email."""
     return verdict_of(events).trials[0]
-
-
-def tells(channel: str, status: Status) -> Callable[[Event], bool]:
-    """Whether an event is the first lane's message at a channel with that status, of its first injection."""
-
-    def told(event: Event) -> bool:
-        return (
-            isinstance(event.payload, MessageArrived)
-            and event.payload.notification.channel == channel
-            and event.payload.notification.status is status
-            and "lane-01" in event.payload.notification.title
-            and event.wall < EPOCH + 27
-        )
-
-    return told
 
 
 def test_a_message_from_before_t0_counts_for_nothing_but_suspicion() -> None:
@@ -78,8 +63,13 @@ def test_a_run_that_ended_before_the_hold_calls_nothing_lost() -> None:
 
 def test_a_fault_that_was_healed_too_early_calls_nothing_lost() -> None:
     """Nothing came, and it was healed 7 s after t0: it might have come within the hold."""
-    events = only(smoke(), lambda event: not tells("email", Status.FIRING)(event))
-    trial = email(events)
+
+    def unheard(event: Event) -> bool:
+        told = event.payload.notification if isinstance(event.payload, MessageArrived) else None
+        return told is not None and (told.status, told.channel) == (Status.FIRING, "email")
+
+    long_enough = smoke(extra=[(120.0, Progress("somebody listened all the time"))])
+    trial = verdict_of(only(long_enough, lambda event: not unheard(event)), "ServerDown-2").trials[0]
     assert (trial.outcome, trial.seconds) == (Outcome.UNVERIFIED, math.inf)
     assert "healed before the hold" in trial.complaints[0]
 
@@ -107,11 +97,12 @@ def test_the_message_that_it_is_over_is_read_too() -> None:
 @pytest.mark.parametrize(("seconds_before", "outcome"), [(1.0, Outcome.HEARD), (4.0, Outcome.WRONG_CONTENT)])
 def test_a_message_may_be_composed_just_before_a_post(seconds_before: float, outcome: Outcome) -> None:
     """Alertmanager composed it before a newer description came in: right for a moment, wrong a while later."""
-    at = T0 + 6 - seconds_before
+    at = T0 + 12 - seconds_before
     newer = post("ServerDown", "lane-01", at)
     changed = {**newer.alert.annotations, "description": "Something else is wrong by now."}
     newer = replace(newer, alert=replace(newer.alert, annotations=changed))
-    assert email(smoke(extra=[(at - EPOCH - 10, newer)])).outcome is outcome
+    play = {"ServerDown-1": Play(after=dict.fromkeys(CHANNELS, 12))}
+    assert email(smoke(play, extra=[(at - EPOCH - 10, newer)])).outcome is outcome
 
 
 @pytest.mark.parametrize("over", [True, False])

@@ -16,14 +16,14 @@ from harness.model.source import Span
 from harness.model.time import parse_duration
 from harness.policy.parse.yaml import Items, Node, Scalar, Table, compose
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed(Generic[T]):
+class Parsed(Generic[T_co]):
     """What a file says, as far as it could be read, and what is wrong with it."""
 
-    value: T
+    value: T_co
     findings: tuple[Finding, ...]
 
 

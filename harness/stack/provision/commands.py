@@ -16,7 +16,7 @@ from harness.errors import DiskFull, Offline, ProvisionError
 # that end is closed - by us, or by the kernel because we were killed - the guard kills the whole group. A parent-death
 # signal would reach the direct child alone, and leave behind the compilers and downloaders that it started itself.
 # The guard gives up the standard streams, or nobody would ever see the end of the child's output.
-_GUARD = 'exec 3<&0 </dev/null; { read -r _ <&3; :; } >/dev/null 2>&1 & exec 3<&-; exec "$@"'
+_GUARD = 'exec 3<&0 </dev/null; { read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 & exec 3<&-; exec "$@"'
 
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|don't have enough free space", re.IGNORECASE)
 _UNREACHABLE = re.compile(
@@ -116,7 +116,7 @@ async def run(
         finally:
             # The group outlives its leader as long as the guard reads; whoever is left in it is ended here.
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
             await process.wait()
     finally:
         os.close(writer)

@@ -42,8 +42,8 @@ class ContainerRuntime:
     its own path, so paths mean the same inside and outside, and the component runs as our user, so what it writes is
     ours. Its address is published on loopback alone; inside, where loopback would be the container's own, it listens on
     every interface instead. For the same reason it cannot reach peers that listen on the host's loopback: a whole stack
-    in containers needs its peers' addresses as they are seen from inside. As the first process of its container it hears
-    no signal that it does not handle (pid_namespaces(7)): without a handler for SIGTERM it is killed after the grace.
+    in containers needs its peers' addresses as they are seen from inside. As the first process of its container it
+    hears no signal that it does not handle (pid_namespaces(7)): without a handler for SIGTERM the grace ends it.
     """
 
     name = "container"
