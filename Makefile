@@ -5,7 +5,9 @@ SHELL        := /bin/bash
 PYTHON       ?= python3
 export TOCSIN_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tocsin
 export PIP_CACHE_DIR := $(TOCSIN_CACHE)/pip
-export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONPYCACHEPREFIX := $(TOCSIN_CACHE)/pycache
+export RUFF_CACHE_DIR := $(TOCSIN_CACHE)/ruff
+export MYPY_CACHE_DIR := $(TOCSIN_CACHE)/mypy
 WHEELS       := $(TOCSIN_CACHE)/wheels
 PIP          := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
@@ -46,4 +48,4 @@ lock:                       ## resolve the dependencies anew (needs uv)
 	  --group dev --extra containers pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache
+	rm -rf .venv runs

@@ -6,14 +6,17 @@ Nothing heavy is imported before it is needed: `tocsin --version` answers in 0.1
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 from harness import __version__
-from harness.errors import HarnessError, UsageError
+from harness.errors import Defect, HarnessError, UsageError
 
 _EPILOG = """examples:
   tocsin doctor                          what of this machine will work, and what to do about the rest
@@ -22,7 +25,7 @@ _EPILOG = """examples:
   tocsin run --only ServerDown --seed 7  one alert, with the instants of seed 7
   tocsin report runs/latest --format json
 
-exit codes: 0 pass, 1 fail or findings, 2 usage, 3 inconclusive or unverified, 4 harness error
+exit codes: 0 pass, 1 fail, 2 usage, 3 inconclusive or unverified, 4 harness error
 """
 
 
@@ -130,30 +133,61 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _say(text: str) -> None:
-    print(f"tocsin: {text}", file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on standard error
+    # Whoever read this may be gone (a terminal that hung up, `2>&1 | head`): that must not end what is under way.
+    with suppress(OSError, ValueError):
+        print(f"tocsin: {text}", file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on standard error
 
 
 def _emit(text: str, output: Path | None) -> None:
-    """Results go to standard output, or whole into a file."""
-    if output is None:
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
-        sys.stdout.flush()
-        return
+    """Results go to standard output, or whole into a file.
+
+    Raises:
+        UsageError: neither takes them.
+    """
+    text = text if text.endswith("\n") else text + "\n"
     try:
-        output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        if output is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(
-            f"cannot write {output}", seen=error.strerror or str(error), hint="name a file in a folder that exists"
-        ) from error
+        if output is None:
+            # What could not be written must not be tried again when Python ends: that would be exit code 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader that had enough (`tocsin report … | head`) is no error of ours, and no reason for another exit code.
+        if not isinstance(error, BrokenPipeError):
+            raise _cannot_write(output, error.strerror or str(error)) from error
 
 
-def _rendered(form: str, folder: Path, stream: TextIO) -> tuple[str, int]:
-    """A report of a run in one of its forms, and the exit code of its verdict."""
+def _cannot_write(output: Path | None, seen: str) -> UsageError:
+    where = output or "to standard output"
+    return UsageError(f"cannot write {where}", seen=seen, hint="name a file in a folder that exists by --output")
+
+
+def _refuse_early(output: Path | None) -> None:
+    """A result that cannot be written is refused before the work, not after it."""
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        raise _cannot_write(output, "it is a folder" if output.is_dir() else f"there is no folder {output.parent}")
+
+
+def _steady_streams() -> None:
+    """Output never fails for want of a letter or of a stream: what cannot be encoded is written as `?`."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever called us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _rendered(form: str, folder: Path, output: Path | None) -> tuple[str, int]:
+    """A report of a run in one of its forms, coloured for a terminal alone, and the exit code of its verdict."""
     from harness.report.recorded import read_run
     from harness.report.registry import render
 
     recorded = read_run(folder)
-    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    colour = output is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
     return render(form, recorded, colour=colour), recorded.judgement.exit_code
 
 
@@ -171,14 +205,15 @@ def _run(arguments: argparse.Namespace) -> int:
         runtime=arguments.runtime,
     )
     with LiveProgress(sys.stderr) as progress:
-        folder = execute(options, progress.show, _say)
-    text, code = _rendered(arguments.format, folder, sys.stdout)
+        folder = execute(options, progress.show, progress.say)
+    text, code = _rendered(arguments.format, folder, arguments.output)
+    _say(f"files of this run: {folder}")
     _emit(text, arguments.output)
     return code
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    text, _ = _rendered(arguments.format, arguments.run, sys.stdout)
+    text, _ = _rendered(arguments.format, arguments.run, arguments.output)
     _emit(text, arguments.output)
     return 0
 
@@ -211,35 +246,40 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return 3 if any(row.state == "no" and row.needed for row in advice) else 0
 
 
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP end a command as Ctrl-C does, with a sentence; a run has an answer of its own to all."""
+    ours: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():
+        ours = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code; every error is a sentence on standard error."""
+    _steady_streams()
     parsed = _parser().parse_args(arguments)
     try:
-        code = parsed.act(parsed)
+        with _ended_as_by_ctrl_c():
+            _refuse_early(parsed.output)
+            code = parsed.act(parsed)
     except HarnessError as error:
         _say(str(error))
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our standard output went away (`tocsin report … | head`): not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         _say("stopped")
         return 4
     except Exception as error:  # noqa: BLE001 - Python's own exit code 1 would read as «alerts failed»
-        return _defect(error)
+        if os.environ.get("TOCSIN_DEBUG"):
+            import traceback
+
+            traceback.print_exception(error)
+        _say(str(Defect.of(error)))
+        return Defect.exit_code
     return int(code)
-
-
-def _defect(error: Exception) -> int:
-    """What nobody foresaw: said as our defect, with the place for whoever reports it."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
-    _say(f"this is a defect of tocsin, not of your monitoring: {type(error).__name__} at {place}: {error}")
-    if os.environ.get("TOCSIN_DEBUG"):
-        traceback.print_exception(error)
-    else:
-        _say("hint: TOCSIN_DEBUG=1 shows the whole trace; please report it")
-    return 4

@@ -18,7 +18,8 @@ A wrong policy is a `Finding` and a silent alert is a `Verdict`; neither is ever
     ├── FaultError                   exit 4   a fault could not be applied or undone
     │   └── EffectNotProven          exit 3   a fault was applied and nothing of it was seen
     ├── LedgerError                  exit 4   a ledger cannot be read or written
-    └── Interrupted                  exit 4   somebody stopped the run
+    ├── Interrupted                  exit 4   somebody stopped the run
+    └── Defect                       exit 4   a mistake of ours, that nobody foresaw
 
 Nothing of a library's own exceptions leaves a seam: who calls a library at the edge of a room maps what it raises
 onto this tree (`tests/test_errors.py` holds the tree and this drawing together).
@@ -26,11 +27,16 @@ onto this tree (`tests/test_errors.py` holds the tree and this drawing together)
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from harness.model.findings import Finding
+
+_FRAMES = 6
+"""How many of the innermost frames a defect is told with."""
 
 
 class HarnessError(Exception):
@@ -152,3 +158,17 @@ class LedgerError(HarnessError):
 
 class Interrupted(HarnessError):
     """Somebody stopped the run; what was seen until then is in the ledger."""
+
+
+class Defect(HarnessError):
+    """What nobody foresaw: a mistake of ours, and never a verdict about the monitoring."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """The defect that an exception from anywhere speaks of, with the way to its place."""
+        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        return cls(
+            f"this is a defect of tocsin, not of your monitoring: {type(error).__name__}: {error}",
+            output=[f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames],
+            hint="please report it with these lines; TOCSIN_DEBUG=1 shows the whole trace",
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -16,10 +15,11 @@ from pathlib import Path
 from harness import __version__
 from harness.drive.conduct import conduct
 from harness.drive.faults.registry import FAULTS
-from harness.drive.journal import Journal
+from harness.drive.interruption import Interruption
+from harness.drive.journal import UNDO, Journal, take_back
 from harness.drive.load.locust import LocustLoad
 from harness.drive.plan.timetable import plan
-from harness.errors import HarnessError, Interrupted, StackError
+from harness.errors import Defect, HarnessError, Interrupted, StackError
 from harness.model.events import (
     DrillDeclared,
     Event,
@@ -42,18 +42,19 @@ from harness.model.stack import Address, Artifact
 from harness.observe.certificates import write_certificate
 from harness.observe.channels import Sink
 from harness.observe.channels.registry import CHANNELS
-from harness.observe.folder import attempt, commit_of, new_folder, point_latest
+from harness.observe.folder import attempt, commit_of, new_folder, point_latest, write_whole
 from harness.observe.hops import read_hops
 from harness.observe.inbox import Inbox, Interference
 from harness.observe.ledger import Ledger
 from harness.observe.recorder import Recorder
+from harness.observe.redaction import redact_file
 from harness.observe.starvation import StarvationWatch
 from harness.policy.parse.policies import Loaded, load
 from harness.policy.rewire.rewiring import Rewiring, rewire
 from harness.report.recorded import read_run
 from harness.report.registry import render
 from harness.stack.components.registry import COMPONENTS
-from harness.stack.guard import Guard
+from harness.stack.guard import Guard, abandoned
 from harness.stack.layout import Layout, artifacts_needed, lay_out
 from harness.stack.provision.fetch import fetch
 from harness.stack.runtimes.process import ProcessRuntime
@@ -63,6 +64,7 @@ from harness.stack.stack import Stack
 USERS_PER_LANE = 4
 """Users of the load test in every lane: about 10 requests/s, so that a window of 10 s holds about 100."""
 
+_FAULTS = {fault.id: fault for fault in FAULTS}
 _FLOWING_SECONDS = 20.0
 _REPORTS = {"summary.json": "json", "junit.xml": "junit"}
 
@@ -132,28 +134,39 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
         seed=seed,
         only=options.only,
     )
-    run, folder = new_folder(options.out)
-    began = time.monotonic()
-    with Ledger.create(folder / "ledger.jsonl") as ledger:
-        ledger.subscribe(show)
-        try:
-            _declare(ledger, options, loaded, timetable, run, seed)
-            asyncio.run(_Rehearsal(options, policies, timetable, ledger, folder, run, say).carry_out())
-            ended = RunEnded(time.monotonic() - began)
-        except HarnessError as error:
-            say(str(error))
-            ended = RunEnded(time.monotonic() - began, str(error), error.exit_code)
-        ledger.write(ended)
-    point_latest(options.out, folder)
-    write_reports(folder)
+    with Interruption(say) as interruption:
+        run, folder = new_folder(options.out)
+        began = time.monotonic()
+        failure: HarnessError | None = None
+        with Ledger.create(folder / "ledger.jsonl") as ledger:
+            ledger.subscribe(show)
+            try:
+                _declare(ledger, options, loaded, timetable, run, seed)
+                asyncio.run(_Rehearsal(options, policies, timetable, ledger, folder, run, say).carry_out(interruption))
+            except HarnessError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - whatever it was, the ledger must tell how the run ended
+                failure = Defect.of(error)
+            spent = time.monotonic() - began
+            if failure is None:
+                ledger.write(RunEnded(spent))
+            else:
+                say(str(failure))
+                ledger.write(RunEnded(spent, str(failure), failure.exit_code))
+        write_reports(folder)
+        point_latest(options.out, folder)
     return folder
 
 
 def write_reports(folder: Path) -> None:
-    """Writes the reports of a run beside its ledger."""
+    """Writes the reports of a run beside its ledger, each in one step: a reader finds a whole one or none.
+
+    Raises:
+        LedgerError: a report cannot be written.
+    """
     recorded = read_run(folder)
     for name, form in _REPORTS.items():
-        (folder / name).write_text(render(form, recorded, colour=False), encoding="utf-8")
+        write_whole(folder / name, render(form, recorded, colour=False))
 
 
 def _declare(ledger: Ledger, options: Options, loaded: Loaded, timetable: Timetable, run: str, seed: int) -> None:
@@ -234,29 +247,30 @@ class _Rehearsal:
         self._say = say
         self._selectors = {alert.name: alert.selectors for alert in policies.alerts}
 
-    async def carry_out(self) -> None:
-        """Carries the timetable out.
+    async def carry_out(self, interruption: Interruption) -> None:
+        """Carries the timetable out, and takes everything down again: that is never broken off.
 
         Raises:
             HarnessError: what kept the run from its end; Interrupted where somebody stopped it.
         """
         task = asyncio.current_task()
         assert task is not None
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, task.cancel, f"signal {signal.Signals(number).name}")
         try:
             async with AsyncExitStack() as exits:
-                await self._stand_up_and_drill(exits)
+                with interruption.stops(task):
+                    await self._stand_up_and_drill(exits)
         except asyncio.CancelledError as cancelled:
-            raise Interrupted(
-                f"the run was stopped ({cancelled.args[0] if cancelled.args else 'cancelled'})",
-                hint="what was seen until then is in the ledger; nothing was left running",
-            ) from cancelled
+            raise interruption.told(cancelled) from cancelled
+        except HarnessError as error:
+            if interruption.answered and not isinstance(error, Interrupted):
+                raise interruption.told(error) from error
+            raise
 
     async def _stand_up_and_drill(self, exits: AsyncExitStack) -> None:
         artifacts = await fetch(artifacts_needed(self._policies), self._options.cache, self._say)
+        await self._clear_after_the_dead()
         guard = await exits.enter_async_context(Guard.open(self._run, self._options.cache))
+        exits.callback(self._redact_logs)
         await exits.enter_async_context(StarvationWatch(self._ledger.write))
         inbox = Inbox(self._ledger.write, CHANNELS)
         exits.callback(inbox.close)
@@ -278,6 +292,17 @@ class _Rehearsal:
         await stack.reload_prometheus(copy.files)
         self._progress("every target is scraped, load flows, the rules are loaded: the drills begin")
         await self._drill(stack, inbox, guard.sandbox)
+
+    async def _clear_after_the_dead(self) -> None:
+        """Takes back what runs that died may have left in place, then removes their sandboxes."""
+        with abandoned(self._options.cache) as left:
+            for dead in left:
+                taken_back = await take_back(dead.run, dead.sandbox / UNDO, _FAULTS)
+                for sentence in taken_back.told:
+                    self._progress(sentence)
+                dead.spared = not taken_back.whole
+                if not dead.spared:
+                    self._progress(f"the sandbox of {dead.run}, a run that died, is removed")
 
     async def _open_sinks(self, exits: AsyncExitStack, inbox: Inbox, sandbox: Path) -> tuple[Path, tuple[Sink, ...]]:
         certificate = write_certificate(sandbox / "certificates")
@@ -355,10 +380,10 @@ class _Rehearsal:
                 self._ledger.write(hop)
             self._ledger.write(HopsRead(injection.id, reading.error))
 
-        with Journal.open(sandbox / "undo.jsonl") as journal:
+        with Journal.open(sandbox / UNDO) as journal:
             await conduct(
                 self._timetable,
-                {fault.id: fault for fault in FAULTS},
+                _FAULTS,
                 stack.lane,
                 _InboxEars(inbox),
                 self._ledger.write,
@@ -368,6 +393,11 @@ class _Rehearsal:
                 started_monotonic=time.monotonic(),
             )
         self._ledger.write(StageEnded(stage))
+
+    def _redact_logs(self) -> None:
+        """A component may have written a credential of its lane into its log, an address with a password for example."""
+        for log in (self._folder / "logs").glob("*.log"):
+            redact_file(log, self._ledger.redactor)
 
     def _progress(self, text: str) -> None:
         self._ledger.write(Progress(text))

@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from harness.cli import cache_folder
 from harness.model.stack import Artifact
+
+# The same examples on every change, so that a red run means the change; `--hypothesis-profile=search` looks for new
+# ones. No deadlines: a noisy machine is no counter-example. No database: nothing is written into the tree.
+settings.register_profile("same", derandomize=True, deadline=None, database=None)
+settings.register_profile("search", deadline=None, database=None, max_examples=1000)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,9 @@ from harness.model.time import Instant
 
 SCHEMA = "tocsin/undo/1"
 
+UNDO = "undo.jsonl"
+"""The journal's name in a sandbox."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
@@ -158,6 +161,30 @@ async def replay(path: Path, faults: Mapping[str, Fault]) -> list[Replayed]:
             journal.done(left.injection)
             results.append(Replayed(left.fault, left.injection, undone))
     return results
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What became of a dead run's journal: a sentence for every fault, and whether nothing is outstanding any more."""
+
+    told: tuple[str, ...]
+    whole: bool
+
+
+async def take_back(run: str, path: Path, faults: Mapping[str, Fault]) -> TakenBack:
+    """Replays the journal of a run that died, told in sentences; what cannot be taken back is told, not raised."""
+    try:
+        results = await replay(path, faults)
+    except LedgerError as error:
+        return TakenBack((f"{run} died, and what it left in place is not known; its sandbox is kept: {error}",), False)
+    return TakenBack(tuple(_told(run, result) for result in results), not any(result.error for result in results))
+
+
+def _told(run: str, result: Replayed) -> str:
+    what = f"{run} died with {result.fault} of {result.injection} in place"
+    if result.error:
+        return f"{what}, and it could not be taken back; its sandbox is kept and the next run tries again: {result.error}"
+    return f"{what}: it was taken back" if result.undone else f"{what}: nothing of it was left to take back"
 
 
 def _read(path: Path) -> tuple[int, dict[str, Outstanding]]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, LedgerError, UsageError
 from harness.model.events import RunStarted
 from harness.observe.ledger import read
 
@@ -33,10 +33,25 @@ def new_folder(out: Path) -> tuple[str, Path]:
 
 
 def point_latest(out: Path, folder: Path) -> None:
-    """Leads `latest` to a run that is whole, in one step: a reader never finds it missing."""
+    """Leads `latest` to a run that is whole, in one step: a reader never finds it missing.
+
+    Raises:
+        LedgerError: the link cannot be made, e.g. because something else is called `latest`.
+    """
+    latest = out / "latest"
     fresh = out / f".latest-{folder.name}"
-    fresh.symlink_to(folder.name)
-    fresh.replace(out / "latest")
+    try:
+        fresh.symlink_to(folder.name)
+        fresh.replace(latest)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise LedgerError(
+            f"{latest} cannot be made to lead to the run in {folder}",
+            expected="nothing at that path, or the link of an earlier run",
+            seen=error.strerror or str(error),
+            hint=f"move what is there away; the run itself is whole: tocsin report {folder}",
+        ) from error
 
 
 def commit_of(folder: Path) -> str:
@@ -63,3 +78,11 @@ def attempt(out: Path, commit: str) -> int:
             first = next(read(ledger)).payload
             tried += isinstance(first, RunStarted) and first.commit == commit
     return tried
+
+
+def _unwritable(path: Path, error: OSError) -> LedgerError:
+    return LedgerError(
+        f"{path} cannot be written",
+        seen=error.strerror or str(error),
+        hint=f"once there is room: tocsin report {path.parent} makes every report again from the ledger",
+    )

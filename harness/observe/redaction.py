@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from urllib.parse import quote
 
 REDACTED = "[redacted]"
@@ -101,6 +102,31 @@ _JSON_ESCAPES: Mapping[int, str] = {
         for char, spelling in zip('"\\\n\r\t\f\b', (r"\"", r"\\", r"\n", r"\r", r"\t", r"\f", r"\b"), strict=True)
     },
 }
+
+
+def redact_file(path: Path, redactor: Redactor) -> None:
+    """Takes secrets out of a text that others wrote, a component's log; its lines stay where they are.
+
+    A file that holds none is not touched. The whole is replaced in one step, so that a reader never finds half of it.
+
+    Raises:
+        OSError: it cannot be read or replaced.
+    """
+    clean = path.with_name(f".{path.name}.clean")
+    changed = False
+    try:
+        with (
+            path.open(encoding="utf-8", errors="surrogateescape") as source,
+            clean.open("w", encoding="utf-8", errors="surrogateescape") as target,
+        ):
+            for line in source:
+                text = redactor.text(line)
+                changed = changed or text != line
+                target.write(text)
+        if changed:
+            clean.replace(path)
+    finally:
+        clean.unlink(missing_ok=True)
 
 
 def _json_spelling(text: str) -> str:

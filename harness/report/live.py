@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from types import TracebackType
 from typing import Self, TextIO
@@ -9,9 +10,11 @@ from typing import Self, TextIO
 from harness.model.events import (
     ComponentExited,
     ComponentReady,
+    ComponentRestarted,
     Event,
     FaultApplying,
     Healed,
+    HopsRead,
     Injected,
     InjectionClosed,
     InjectionPlanned,
@@ -24,15 +27,19 @@ from harness.model.events import (
     RunEnded,
     RunStarted,
     SinkRefused,
+    StageEnded,
     Starved,
 )
 from harness.model.plan import Injection
 
-_CLEAR = "\r\x1b[2K"
+_FALLBACK_COLUMNS = 80
 
 
 class LiveProgress:
     """Prints what happens in a run as it happens; on a terminal the last line tells what is under way.
+
+    No escape codes are written, to no stream: the live line is taken away by writing spaces over it. A stream that
+    can no longer be written to (a closed terminal, a reader that went away) ends the show, never the run.
 
     Args:
         stream: where to print, standard error as a rule. Without a terminal nothing but plain lines is written.
@@ -40,7 +47,9 @@ class LiveProgress:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._live = stream.isatty()
+        self._live = not stream.closed and stream.isatty()
+        self._gone = False
+        self._shown = 0
         self._began = time.monotonic()
         self._planned: dict[str, Injection] = {}
         self._open: set[str] = set()
@@ -55,29 +64,51 @@ class LiveProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Takes the live line away."""
-        if self._live:
-            self._stream.write(_CLEAR)
-            self._stream.flush()
+        self._live, erased = False, self._erased()
+        if erased:
+            self._write(erased)
 
     def show(self, event: Event) -> None:
         """Takes one event; prints a line where a person wants to know of it."""
-        line = self._line(event)
-        if self._live:
-            self._stream.write(_CLEAR)
+        line = _printable(self._line(event))
         if line:
-            self._stream.write(f"{time.monotonic() - self._began:6.1f} s  {line}\n")
-        if self._live:
-            self._stream.write(self._status())
-        if line or self._live:
-            self._stream.flush()
+            self._print(f"{time.monotonic() - self._began:6.1f} s  {line}")
+        elif self._live:
+            self._print()
+
+    def say(self, text: str) -> None:
+        """Prints a sentence for a person, which may have several lines, above the live line."""
+        self._print(*map(_printable, f"tocsin: {text}".splitlines()))
+
+    def _print(self, *lines: str) -> None:
+        """Lines, and below them on a terminal the live one; all in one write, so that nothing flickers."""
+        erased, status = self._erased(), self._status() if self._live else ""
+        self._shown = len(status)
+        self._write(erased + "".join(f"{line}\n" for line in lines) + status)
+
+    def _erased(self) -> str:
+        return f"\r{' ' * self._shown}\r" if self._shown else ""
 
     def _status(self) -> str:
         if not self._planned:
             return ""
         under_way = ", ".join(
-            sorted({f"{self._planned[name].lane}: {self._planned[name].fault}" for name in self._open})
+            sorted({f"{one.lane}: {one.fault}" for name, one in self._planned.items() if name in self._open})
         )
-        return f"        {self._closed}/{len(self._planned)} done  {under_way}"[:110]
+        # A line that wraps could not be taken away again.
+        room = shutil.get_terminal_size((_FALLBACK_COLUMNS, 24)).columns - 1
+        return _printable(f"        {self._closed}/{len(self._planned)} done  {under_way}")[:room]
+
+    def _write(self, text: str) -> None:
+        if self._gone:
+            return
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.flush()
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            # Nobody watches any more. What happens is in the ledger, and the run goes on.
+            self._gone = True
 
     def _line(self, event: Event) -> str:
         match event.payload:
@@ -88,6 +119,9 @@ class LiveProgress:
                 return f"ready  {report.name}{where} ({report.version}) after {report.ready_seconds:.2f} s"
             case ComponentExited(expected=False) as gone:
                 return f"DIED   {gone.name}{f' in {gone.lane}' if gone.lane else ''} with exit code {gone.code}"
+            case ComponentRestarted() as back:
+                where = f" in {back.lane}" if back.lane else ""
+                return f"BACK   {back.name}{where}, restarted by its own unit after {back.outage_seconds:.1f} s"
             case InjectionPlanned(injection=injection):
                 self._planned[injection.id] = injection
                 return ""
@@ -95,6 +129,8 @@ class LiveProgress:
                 return f"plan   {plan.injections} injections, critical path {plan.critical_path_seconds:.0f} s"
             case Progress(text=text):
                 return text
+            case StageEnded(why=why) as stage if why:
+                return f"CUT    stage {stage.stage}: {why}"
             case _:
                 return self._injection_line(event)
 
@@ -109,11 +145,13 @@ class LiveProgress:
                 return f"healed {self._name(healed.injection)}: {healed.proof}"
             case InjectionClosed() as closed:
                 self._open.discard(closed.injection)
-                self._closed += 1
+                self._closed += closed.injection in self._planned
                 return ""
             case InjectionUnverified() as unverified:
                 self._open.discard(unverified.injection)
                 return f"UNVERIFIED {self._name(unverified.injection)}: {unverified.why}"
+            case HopsRead(error=error) as hops if error:
+                return f"UNREAD hops of {self._name(hops.injection)}: {error}"
             case MessageArrived(notification=message):
                 return f"heard  {message.channel}: {message.title[:80]}"
             case MessageInterfered() as spoilt:
@@ -135,3 +173,8 @@ class LiveProgress:
             return injection
         control = f" [control: {planned.control}]" if planned.control else ""
         return f"{planned.fault} in {planned.lane} for {planned.alert}{control}"
+
+
+def _printable(line: str) -> str:
+    """One line without anything that moves a cursor: titles and proofs hold what other programs wrote."""
+    return "".join(char if char.isprintable() else " " for char in line)

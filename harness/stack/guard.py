@@ -12,8 +12,9 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -41,7 +42,7 @@ class Guard:
 
     @classmethod
     def open(cls, run: str, cache: Path) -> Guard:
-        """Sweeps dead runs, starts the guardian, makes the sandbox.
+        """Starts the guardian, makes the sandbox. What dead runs left is `abandoned`'s to remove.
 
         The guardian stands before the sandbox does, so there is no instant at which a death would leave one behind.
 
@@ -53,7 +54,6 @@ class Guard:
         path = _lock_of(sandbox)
         try:
             sandboxes.mkdir(parents=True, exist_ok=True)
-            sweep(cache)
             lock = _hold(path)
         except OSError as error:
             raise _unwritable(sandboxes, error) from error
@@ -144,23 +144,55 @@ class Guard:
             ) from error
 
 
-def sweep(cache: Path) -> tuple[str, ...]:
-    """Ends and removes what dead runs left in the cache; the ids of those runs."""
+@dataclass(slots=True)
+class Abandoned:
+    """What a dead run left: its sandbox, whose lock is ours for the moment.
+
+    `spared` is for whoever still needs what is in the folder: then it is left for a later sweep.
+    """
+
+    run: str
+    sandbox: Path
+    spared: bool = False
+
+
+@contextmanager
+def abandoned(cache: Path) -> Iterator[tuple[Abandoned, ...]]:
+    """What dead runs left in the cache, to be looked into first; ended and removed when the context ends in order.
+
+    Meanwhile no other run can take it: its lock is held. Sandboxes of other users are theirs.
+
+    Raises:
+        CacheError: the cache cannot be read or written.
+    """
     sandboxes = cache / "sandboxes"
+    with ExitStack() as locks:
+        try:
+            left = _dead(sandboxes, locks)
+        except OSError as error:
+            raise _unwritable(sandboxes, error) from error
+        yield left
+        for one in left:
+            if one.spared:
+                for pid in guardian.carriers(one.run):
+                    guardian.kill(pid)
+            else:
+                guardian.clear(one.run, {}, str(one.sandbox), str(_lock_of(one.sandbox)), 0.0)
+
+
+def _dead(sandboxes: Path, locks: ExitStack) -> tuple[Abandoned, ...]:
     if not sandboxes.is_dir():
         return ()
-    names = {entry.name for entry in sandboxes.iterdir()}
-    swept = []
     # The lock is made before its folder and removed after it: a folder without a lock is nobody's.
-    for run in sorted({name.removesuffix(".lock") for name in names}):
-        path = _lock_of(sandboxes / run)
-        held = _hold(path)
-        if held is None:
-            continue
-        guardian.clear(run, {}, str(sandboxes / run), str(path), 0.0)
-        held.close()
-        swept.append(run)
-    return tuple(swept)
+    runs = sorted({entry.name.removesuffix(".lock") for entry in sandboxes.iterdir()})
+    left = []
+    for run in runs:
+        with suppress(PermissionError):
+            held = _hold(_lock_of(sandboxes / run))
+            if held is not None:
+                locks.enter_context(held)
+                left.append(Abandoned(run, sandboxes / run))
+    return tuple(left)
 
 
 def _lock_of(sandbox: Path) -> Path:

@@ -27,6 +27,9 @@ STOP_GRACE_SECONDS = 0.2
 _RELOAD_SECONDS = 10.0
 _SCRAPE_POLL_SECONDS = 0.05
 
+SUBJECT = "subject"
+"""The kind of the application under watch, which is started when everything else stands."""
+
 Key = tuple[str, str | None]
 
 
@@ -59,7 +62,7 @@ class Stack:
         await self.down()
 
     async def up(self, files: Mapping[str, str], *, deadline_seconds: float = READY_SECONDS) -> None:
-        """Writes the rewired copy, starts everything at once, returns when all of it is ready.
+        """Writes the rewired copy, starts everything at once, the subjects after it; returns when all of it is ready.
 
         Each component is given `ComponentReady` when it stands; its differences from production are written as
         `Rewired` (of a lane's components once, for the first lane: the others differ in port and folder alone).
@@ -198,6 +201,11 @@ class Stack:
         self, supervisor: Supervisor, ready: Mapping[Key, asyncio.Event], deadline_seconds: float
     ) -> None:
         site = supervisor.site
+        if site.component.kind == SUBJECT:
+            # An application's start takes more processor than the infrastructure's: side by side, everything is late.
+            for (name, lane), event in ready.items():
+                if self._supervisors[name, lane].site.component.kind != SUBJECT:
+                    await event.wait()
         began = time.monotonic()
         if site.component.command:
             # A foreign server may not set SO_REUSEADDR and could then not bind beside us.
@@ -221,7 +229,7 @@ class Stack:
             source=site.artifact.source if site.artifact else own,
             ready_seconds=seconds,
         )
-        self._write(ComponentReady(report, site.lane, str(site.log)))
+        self._write(ComponentReady(report, site.lane, site.log.name))
         if site.lane is None or site.lane == self.layout.lanes[0].name:
             for difference in launch.differences:
                 why = difference.why if site.lane is None else f"{difference.why}; likewise in every lane"

@@ -59,10 +59,6 @@ class StartLimit:
         self._starts.append(now)
         return True
 
-    def reset(self) -> None:
-        """Forgets every start, as `systemctl reset-failed` does."""
-        self._starts.clear()
-
 
 class _Wanted(Enum):
     """What a component should do."""
@@ -155,7 +151,6 @@ class Supervisor:
         """
         if self._wanted is not _Wanted.HELD:
             return
-        self._limit.reset()
         await self._want(_Wanted.RUN)
         async with self._news:
             await self._news.wait_for(lambda: self.alive or self._wanted is not _Wanted.RUN)

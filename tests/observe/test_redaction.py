@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.observe.redaction import REDACTED, Redactor
+from harness.observe.redaction import REDACTED, Redactor, redact_file
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,21 @@ def test_a_line_that_raises_no_suspicion_holds_nothing(
     redactor = Redactor(secrets)
     if redactor.text(text) != text:
         assert redactor.suspects(json.dumps({"text": text}, ensure_ascii=False))
+
+
+def test_a_log_keeps_its_lines_and_loses_its_secrets(tmp_path: Path) -> None:
+    """A credential in a component's log is taken out; bytes that are no UTF-8 stay as they were."""
+    log = tmp_path / "mysql.log"
+    log.write_bytes(b"started\npassword is hunter22 \xff\nended")
+    redact_file(log, Redactor(["hunter22"]))
+    assert log.read_bytes() == f"started\npassword is {REDACTED} ".encode() + b"\xff\nended"
+    assert [path.name for path in tmp_path.iterdir()] == ["mysql.log"]
+
+
+def test_a_log_without_secrets_is_not_touched(tmp_path: Path) -> None:
+    """A file that holds nothing to take out is the same file afterwards."""
+    log = tmp_path / "redis.log"
+    log.write_text("ready\n")
+    before = log.stat().st_ino
+    redact_file(log, Redactor(["hunter22"]))
+    assert log.stat().st_ino == before

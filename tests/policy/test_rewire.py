@@ -275,11 +275,20 @@ def test_rules_and_templates_are_copied_byte_for_byte() -> None:
         assert files[name] == policies.documents[name] == (policies.root / name).read_text(encoding="utf-8")
 
 
-def test_the_cold_configuration_differs_in_its_rules_alone() -> None:
-    """Prometheus starts without rules; the rest is the same."""
+def test_the_cold_configuration_has_no_rules_and_scrapes_soon() -> None:
+    """Prometheus starts without rules and scrapes every target each 500 ms; the rest is the same."""
     rewired = rewire(shipped(), SANDBOX)
-    assert yaml.safe_load(rewired.cold) == {**prometheus(rewired), "rule_files": []}
-    assert prometheus(rewired)["rule_files"] == ["alerts/*.rules.yml"]
+    warm, cold = prometheus(rewired), yaml.safe_load(rewired.cold)
+    assert (cold.pop("rule_files"), warm.pop("rule_files")) == ([], ["alerts/*.rules.yml"])
+    for scraping in (cold, warm):
+        for part in (scraping["global"], *scraping["scrape_configs"]):
+            part.pop("scrape_timeout", None)
+    assert {job.pop("scrape_interval", None) for job in cold["scrape_configs"]} == {None}
+    assert cold["global"].pop("scrape_interval") == "500ms"
+    assert warm["global"].pop("scrape_interval") == "2s"
+    for job in warm["scrape_configs"]:
+        job.pop("scrape_interval", None)
+    assert cold == warm
 
 
 def test_the_users_files_are_never_written(tmp_path: Path) -> None:

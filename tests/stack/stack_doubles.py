@@ -32,10 +32,11 @@ if "late" in sys.argv:
     while True: signal.pause()
 host, port = os.environ["LISTEN"].split(":")
 print("listening", flush=True)
+http.server.ThreadingHTTPServer.allow_reuse_address = "plain" not in sys.argv
 http.server.ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
 """
 """A server as a team might bring it: `/health` answers 200. Its words: deaf to SIGTERM, with a child in its group, with
-one that left it (stray), dies at once, never listens (late)."""
+one that left it (stray), dies at once, never listens (late), plain (without SO_REUSEADDR)."""
 
 
 async def until(condition: Callable[[], object], within_seconds: float = 5) -> None:

@@ -284,8 +284,10 @@ class TestPrometheusInAContainer:
         assert [(event.code, event.expected) for event in told(ComponentExited)] == [(-signal.SIGKILL, True), (0, True)]
         assert "See you next time!" in supervisor.tail()[-1]
 
-    async def test_it_can_be_frozen(self, runtime: Runtime, site: Site, launch: Launch) -> None:
-        """A fault that freezes it takes its answers and leaves its life; then it hears at once that it should end."""
+    async def test_it_can_be_frozen(
+        self, engine: DockerClient, run: str, runtime: Runtime, site: Site, launch: Launch
+    ) -> None:
+        """A fault that freezes it takes its answers and leaves its life; woken and stopped, it is gone altogether."""
         running = await runtime.start(launch)
         await until_ready(Prometheus(), site, running, 30)
         await running.signal(signal.SIGSTOP)
@@ -293,19 +295,20 @@ class TestPrometheusInAContainer:
         assert running.alive
         await running.stop(30)
         assert await running.wait() == 0
+        assert len(held(engine, run)) == 1  # the network
 
-    async def test_closing_ends_everything(
+    async def test_closing_awaits_a_start_whose_caller_gave_up(
         self, engine: DockerClient, run: str, image: str, site: Site, launch: Launch
     ) -> None:
-        """What still runs is ended, a start whose caller gave up included; the engine holds nothing of the run."""
+        """What the engine was asked for cannot be recalled: closing waits for it and ends what came of it."""
         async with opened(run, image, site) as runtime:
-            running = await runtime.start(launch)
             given_up = asyncio.create_task(runtime.start(launch))
             await asyncio.sleep(0)
             given_up.cancel()
-            assert len(held(engine, run)) >= 2
-        assert not running.alive
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
         assert held(engine, run) == []
+        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("start of the container")] == []
 
     async def test_what_cannot_be_started_is_a_sentence(
         self, engine: DockerClient, run: str, image: str, site: Site, launch: Launch
@@ -341,6 +344,13 @@ asyncio.run(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4]))
 """
 
 
+def ignores(pid: int, number: int) -> bool:
+    """Whether a process ignores a signal (the mask `SigIgn` in proc(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn"))
+    return bool(mask & 1 << (number - 1))
+
+
 def a_harness(*arguments: str) -> subprocess.Popen[str]:
     """A process that has started Prometheus in a container when it says so."""
     return subprocess.Popen([sys.executable, "-c", HARNESS, *arguments], stdout=subprocess.PIPE, text=True)
@@ -357,6 +367,9 @@ async def test_nothing_outlives_a_harness_that_was_killed(
     assert harness.stdout is not None
     assert await asyncio.to_thread(harness.stdout.readline) == "started\n"
     [cleaner] = psutil.Process(harness.pid).children()
+    assert os.getsid(cleaner.pid) == cleaner.pid
+    assert await becomes(lambda: ignores(cleaner.pid, signal.SIGTERM), 5)
+    cleaner.terminate()
     if not cleaner_lives:
         cleaner.kill()
     assert len(held(engine, run)) == 2

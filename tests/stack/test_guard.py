@@ -17,7 +17,7 @@ from stack_doubles import until
 
 from harness.errors import CacheError, StackError
 from harness.stack import guardian
-from harness.stack.guard import RUN_VARIABLE, Guard, sweep
+from harness.stack.guard import RUN_VARIABLE, Guard, abandoned
 
 SLEEPER = "import signal\nwhile True: signal.pause()"
 
@@ -148,7 +148,9 @@ async def test_the_sweep_takes_dead_runs_only(tmp_path: Path, started: list[subp
         (tmp_path / "sandboxes" / "dead.lock").touch()
         (tmp_path / "sandboxes" / "without-lock").mkdir()
         sleeper(started, {RUN_VARIABLE: "dead"})
-        assert sweep(tmp_path) == ("dead", "without-lock")
+        with abandoned(tmp_path) as left:
+            assert [one.run for one in left] == ["dead", "without-lock"]
+            assert dead.is_dir(), "whoever wants to look into it can"
         assert alive.sandbox.is_dir()
         assert {path.name for path in (tmp_path / "sandboxes").iterdir()} == {"alive", "alive.lock"}
         assert ended(started[0])

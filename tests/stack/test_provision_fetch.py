@@ -295,12 +295,16 @@ async def test_hidden_damage_is_repaired_when_every_byte_is_asked_for(fakes: Fak
     assert path.read_text() == good
 
 
-async def test_a_host_without_go_builds_with_an_unpacked_one(fakes: FakeRegistry, cache: Path) -> None:
+async def test_a_host_without_go_builds_with_an_unpacked_one(
+    fakes: FakeRegistry, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Go comes from apt for the build, may bring the toolchain that the module asks for, and is not kept."""
+    monkeypatch.setenv("GOOS", "plan9")
     fakes.without_go()
     found = await fetch(["alertmanager"], cache, silent)
     assert found["alertmanager"].version == "0.34.2"
     assert "go build auto" in fakes.calls
+    assert "GOOS=plan9" not in (fakes.folder / "go-environment").read_text()
     assert sorted(path.name for path in (cache / "artifacts").iterdir()) == ["alertmanager"]
 
 

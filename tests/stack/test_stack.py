@@ -92,6 +92,12 @@ class TestSmallServers:
         assert [site.title for site in sites if who_listens(site.address)] == []
         assert not guardian.carriers(made.guard.run)
 
+    async def test_a_server_of_any_kind_can_bind_its_port(self, tmp_path: Path) -> None:
+        """A team's server that does not set SO_REUSEADDR is given its port alone."""
+        async with standing(tmp_path, server("app", "plain")) as made:
+            await made.stack.up({})
+            assert await ask(made.layout.site("app", "a").address, "/health") == Answer(200, "")
+
     async def test_differences_from_production_are_told_once(self, tmp_path: Path) -> None:
         """Lanes differ in ports and folders alone: what was changed is listed for one of them."""
         async with standing(tmp_path, server("app"), lanes=("a", "b")) as made:
@@ -103,7 +109,11 @@ class TestSmallServers:
     async def test_dying_at_the_start_is_told_with_the_last_lines(self, tmp_path: Path) -> None:
         """A component that ends at once fails the start by name, with what it said; the rest is taken down."""
         with pytest.raises(ComponentDied, match="broken of lane a ended with code 1") as caught:
-            async with standing(tmp_path, server("app"), server("broken", "dies")) as made:
+            # Told when it happened: who is not ready yet is not waited for.
+            async with (
+                standing(tmp_path, server("slow", "late"), server("broken", "dies")) as made,
+                asyncio.timeout(10),
+            ):
                 await made.stack.up({})
         assert caught.value.output == ("no such table",)
         assert not guardian.carriers(made.guard.run)

@@ -150,3 +150,17 @@ def test_nothing_is_judged_without_the_healing() -> None:
     """It was heard, and nobody saw it healed: whether anybody had to hear the end is not known."""
     events = only(smoke(), lambda event: not isinstance(event.payload, Healed))
     assert email(events).outcome is Outcome.UNVERIFIED
+
+
+def test_a_straggler_of_the_same_alert_is_no_lie() -> None:
+    """The end of the first injection is told while the second is not heard yet: then it speaks of the first."""
+    ledger = Ledger()
+    first, second = injection("ServerDown", 1, "lane-01"), injection("ServerDown", 2, "lane-01")
+    ledger.add(EPOCH, InjectionPlanned(first), InjectionPlanned(second))
+    free = ledger.play(first, EPOCH + 10, Play(never_over=("slack",)))
+    ledger.play(second, free + 1, Play(twice=("slack",)))
+    ledger.add(free + 3, message("ServerDown", "lane-01", "slack", free + 3, Status.RESOLVED))
+    judged = {one.injection: one for one in judge(ledger.events).injections}
+    assert judged["ServerDown-2"].unexpected == ()
+    assert [trial.outcome for trial in judged["ServerDown-2"].trials] == [Outcome.HEARD, Outcome.HEARD]
+    assert judged["ServerDown-1"].trials[1].outcome is Outcome.NOT_RESOLVED

@@ -220,7 +220,6 @@ def _components(
                 per_lane=component.per_lane,
                 span=component.span,
                 command=component.command,
-                settings=component.settings,
             )
         )
     return tuple(components)

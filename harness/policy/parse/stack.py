@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.model.findings import Subject
@@ -22,7 +21,6 @@ class DeclaredComponent:
     unit: Scalar | None
     per_lane: bool
     command: tuple[str, ...]
-    settings: Mapping[str, str]
     span: Span
 
 
@@ -76,6 +74,5 @@ def _component(reading: Reading, entry: Table) -> DeclaredComponent | None:
         unit=reading.scalar(entry.get("unit"), "unit"),
         per_lane=per_lane is not None and value(per_lane) is True,
         command=tuple(word.text for word in reading.scalars(entry.get("command"), "command")),
-        settings=reading.strings(entry.get("settings"), "settings"),
         span=entry.span,
     )

@@ -258,7 +258,11 @@ async def _take(shelf: _Shelf, wanted: Sequence[Package], say: Say) -> list[Deli
         what=f"packages of {shelf.release} cannot be downloaded",
         directory=store,
     )
-    return [await _unpack(shelf, package, selections[package.name]) for package in wanted]
+    deliveries = [await _unpack(shelf, package, selections[package.name]) for package in wanted]
+    # The lists and archives would otherwise take their room until the longest build is done.
+    for part in ("state", "cache", "packages"):
+        shutil.rmtree(shelf.folder / part)
+    return deliveries
 
 
 async def _unpack(shelf: _Shelf, package: Package, chosen: Mapping[str, str]) -> Delivery:

@@ -116,7 +116,7 @@ async def run(
         finally:
             # The group outlives its leader as long as the guard reads; whoever is left in it is ended here.
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     finally:
         os.close(writer)
