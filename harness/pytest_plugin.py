@@ -3,28 +3,36 @@
 The run takes place once, between collection and the first test, so that its progress is seen live and that the
 alerts selected by `-k` are the only ones that are drilled. What a test then asks is answered from the run's ledger.
 
-Fixtures: `slo` (the judged run), `cell` (an alert at one of its channels; a test with it runs once for every cell of
-the policies).
+Fixtures: `slo` (the judged run), `cell` (an alert at one of its channels; a test with both runs once for every cell
+of the policies).
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.model.verdicts import CellStatus, Verdict
+from harness.errors import HarnessError, UsageError
+from harness.model.verdicts import CellStatus, Outcome, Verdict
 
 if TYPE_CHECKING:
     from harness.model.verdicts import TargetVerdict
     from harness.report.recorded import Recorded
 
+_CELLS = pytest.StashKey["tuple[CellName, ...]"]()
+_REFUSED = pytest.StashKey[HarnessError]()
 _RECORDED = pytest.StashKey["Recorded"]()
 _BROKEN = pytest.StashKey[HarnessError]()
+
+_NOT_SPLIT = UsageError(
+    "pytest slo/ runs one stack and one schedule for all its tests and cannot be split over workers",
+    hint="leave out -n (pytest-xdist); the faults run side by side in lanes already",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +50,51 @@ class CellName:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The same choices as `tocsin run` has."""
     group = parser.getgroup("tocsin", "the live run behind pytest slo/")
-    group.addoption("--policies", default="policies", metavar="DIR", help="the policies folder (default: policies)")
+    group.addoption("--policies", metavar="DIR", help="the policies folder (default: policies below the rootdir)")
     group.addoption("--slo-profile", default="smoke", choices=("smoke",), help="how much is tried (default: smoke)")
     group.addoption("--slo-seed", type=int, default=None, metavar="N", help="fixes every random instant of the run")
-    group.addoption("--slo-out", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
+    group.addoption("--slo-out", metavar="DIR", help="folder of the runs (default: runs below the rootdir)")
+
+
+def _folder(config: pytest.Config, option: str, default: str) -> Path:
+    """A folder that somebody named where pytest was called, or the default of the project."""
+    named = config.getoption(option)
+    return config.rootpath / default if named is None else config.invocation_params.dir / str(named)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `cell` runs once for every required cell of the policies."""
-    if "cell" not in metafunc.fixturenames:
-        return
-    from harness.run import load_policies
-
-    try:
-        policies = load_policies(_folder(metafunc.config)).policies
-    except HarnessError as error:
-        raise pytest.UsageError(str(error)) from error
-    cells = [
-        CellName(drill.alert, channel)
-        for drill in policies.drills
-        for channel in policies.priorities[drill.priority].channels
-    ]
-    metafunc.parametrize("cell", cells, ids=str)
+    """A test that asks for `cell` of `slo` runs once for every required cell of the policies."""
+    if {"cell", "slo"} <= set(metafunc.fixturenames):
+        metafunc.parametrize("cell", _cells(metafunc.config), ids=str)
 
 
-def _folder(config: pytest.Config) -> Path:
-    return config.rootpath / str(config.getoption("--policies"))
+def _cells(config: pytest.Config) -> tuple[CellName, ...]:
+    """Every required cell; policies that are refused give none, and the session is refused after collection."""
+    if _CELLS not in config.stash:
+        from harness.run import load_policies
+
+        config.stash[_CELLS] = ()
+        try:
+            policies = load_policies(_folder(config, "--policies", "policies")).policies
+        except HarnessError as error:
+            config.stash[_REFUSED] = error
+        else:
+            config.stash[_CELLS] = tuple(
+                CellName(drill.alert, channel)
+                for drill in policies.drills
+                for channel in policies.priorities[drill.priority].channels
+            )
+    return config.stash[_CELLS]
+
+
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    """Policies that cannot be run are wrong usage: a sentence with every finding, and no test at all.
+
+    Raises:
+        pytest.UsageError: the policies were refused. pytest would show it as a traceback were it raised any earlier.
+    """
+    if _REFUSED in config.stash:
+        raise pytest.UsageError(str(config.stash[_REFUSED]))
 
 
 def _needs_run(item: pytest.Item) -> bool:
@@ -76,45 +103,68 @@ def _needs_run(item: pytest.Item) -> bool:
 
 def _selected_alerts(session: pytest.Session) -> tuple[str, ...]:
     """The alerts that the selected tests are about; empty means all of them."""
-    needing = [item for item in session.items if _needs_run(item)]
-    cells = [item.callspec.params.get("cell") for item in needing if hasattr(item, "callspec")]
-    named = {cell.alert for cell in cells if isinstance(cell, CellName)}
-    only_cells = len(cells) == len(needing)
-    return tuple(sorted(named)) if only_cells else ()
+    selected: set[str] = set()
+    for item in filter(_needs_run, session.items):
+        cell = item.callspec.params.get("cell") if hasattr(item, "callspec") else None
+        if not isinstance(cell, CellName):
+            return ()
+        selected.add(cell.alert)
+    return tuple(sorted(selected))
+
+
+def _is_to_run(session: pytest.Session) -> bool:
+    """Whether tests are about to be carried out, and one of them asks for the run."""
+    option = session.config.option
+    only_looked_at = option.collectonly or getattr(option, "setupplan", False)
+    stopped = session.testsfailed and not option.continue_on_collection_errors
+    return not only_looked_at and not stopped and any(map(_needs_run, session.items))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Runs the schedule once, before the first test, where any selected test needs it."""
+    """Runs the schedule once, before the first test, where any selected test needs it.
+
+    Raises:
+        pytest.UsageError: the session cannot be run as it was asked for.
+    """
     config = session.config
-    if config.option.collectonly or not any(map(_needs_run, session.items)):
+    if not _is_to_run(session):
         return
-    if hasattr(config, "workerinput") or getattr(config.option, "numprocesses", None):
-        raise pytest.UsageError(
-            "pytest slo/ runs one stack and one schedule for all its tests and cannot be split over workers: "
-            "leave out -n (pytest-xdist); the faults already run side by side in lanes"
-        )
+    if hasattr(config, "workerinput"):
+        # A worker cannot end the session: its tests say why there was no run.
+        config.stash[_BROKEN] = _NOT_SPLIT
+        return
+    if getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError(str(_NOT_SPLIT))
+    try:
+        config.stash[_RECORDED] = _carry_out(session)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    except HarnessError as error:
+        config.stash[_BROKEN] = error
+
+
+def _carry_out(session: pytest.Session) -> Recorded:
     from harness.cli import cache_folder
     from harness.report.live import LiveProgress
     from harness.report.recorded import read_run
     from harness.run import Options, execute
 
+    config = session.config
     options = Options(
-        policies=_folder(config),
+        policies=_folder(config, "--policies", "policies"),
         cache=cache_folder(),
-        out=config.rootpath / str(config.getoption("--slo-out")),
+        out=_folder(config, "--slo-out", "runs"),
         profile=str(config.getoption("--slo-profile")),
         only=_selected_alerts(session),
         seed=config.getoption("--slo-seed"),
     )
     capture = config.pluginmanager.getplugin("capturemanager")
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    with capture.global_and_fixture_disabled(), LiveProgress(sys.stderr) as progress:
-        try:
-            folder = execute(options, progress.show, lambda text: reporter.write_line(f"tocsin: {text}"))
-            config.stash[_RECORDED] = read_run(folder)
-        except HarnessError as error:
-            config.stash[_BROKEN] = error
+    if reporter is not None:
+        reporter.flush()  # what pytest has said until now stands before what the run says
+    with capture.global_and_fixture_disabled() if capture else nullcontext(), LiveProgress(sys.stderr) as progress:
+        return read_run(execute(options, progress.show, progress.say))
 
 
 class JudgedRun:
@@ -129,7 +179,8 @@ class JudgedRun:
             for found in alert.cells:
                 if (alert.alert, found.channel) == (cell.alert, cell.channel):
                     if found.status is not CellStatus.HEARD:
-                        self._fail(f"{cell.alert} at {cell.channel}: {found.status}", cell.alert, cell.channel)
+                        lines = [f"{cell.alert} at {cell.channel}: {found.status}", *self._trails(cell)]
+                        pytest.fail("\n".join(lines), pytrace=False)
                     return
         pytest.fail(f"{cell.alert} at {cell.channel} was never planned: nothing is known of it", pytrace=False)
 
@@ -140,7 +191,7 @@ class JudgedRun:
             pytest.fail(f"no target is called {name!r}: targets.yaml does not have it", pytrace=False)
         if found.excluded:
             pytest.skip(f"set aside in targets.yaml: {found.excluded}")
-        if found.verdict is Verdict.INCONCLUSIVE and self._is_smoke():
+        if found.verdict is Verdict.INCONCLUSIVE and self.recorded.profile == "smoke":
             pytest.skip(f"inconclusive: {found.claim}")
         if found.verdict is not Verdict.PASS:
             pytest.fail(_sentence(found), pytrace=False)
@@ -152,13 +203,13 @@ class JudgedRun:
             pytest.fail(f"the negative control {name!r} was not run: this run proves nothing", pytrace=False)
         if not found.as_expected:
             pytest.fail(
-                f"the negative control {name!r} was judged {found.verdict} over {found.trials} trials instead of fail: "
-                "this run proves nothing",
+                f"the negative control {name!r} did not fail as it was meant to ({found.trials} trials, judged "
+                f"{found.verdict}): this run proves nothing",
                 pytrace=False,
             )
 
     def quiet(self) -> None:
-        """Nobody heard what they should not: no message without a fault, no alert at the wrong channel."""
+        """Nobody heard what they should not: no other alert, no wrong channel, no end before the end."""
         unexpected = [
             f"{row.injection} ({row.alert}): {line}"
             for row in self.recorded.judgement.injections
@@ -173,41 +224,41 @@ class JudgedRun:
         if judgement.verdict is not Verdict.PASS:
             pytest.fail("\n".join([judgement.headline, *judgement.reasons]), pytrace=False)
 
-    def _is_smoke(self) -> bool:
-        return self.recorded.profile == "smoke"
-
-    def _fail(self, what: str, alert: str, channel: str) -> None:
+    def _trails(self, cell: CellName) -> list[str]:
+        """Hop by hop every trial of a cell that was not heard, and what the guilty component wrote last."""
         from harness.report.recorded import guilty_output
         from harness.report.timeline import trail
 
-        lines = [what]
+        told: list[str] = []
+        output: dict[tuple[str, ...], None] = {}
         for injection in self.recorded.judgement.injections:
-            if injection.alert != alert or injection.control:
+            if injection.alert != cell.alert or injection.control:
                 continue
-            if injection.why:
-                lines.append(f"{injection.injection}: {injection.why}")
             for trial in injection.trials:
-                if trial.channel == channel and trial.outcome != "heard":
-                    lines.extend(trail(trial))
-                    lines.extend(f"  | {line}" for line in guilty_output(self.recorded, injection, trial))
-        pytest.fail("\n".join(lines), pytrace=False)
+                if trial.channel == cell.channel and trial.outcome is not Outcome.HEARD:
+                    told += trail(trial, self.recorded.planned.get(injection.injection))
+                    # Trials that end at the same component have the same last lines: shown once.
+                    output[guilty_output(self.recorded, injection, trial)] = None
+        if self.recorded.judgement.verdict is Verdict.ERROR:
+            told.append(self.recorded.judgement.headline)
+        return [*told, *(line for lines in output for line in lines)]
 
 
 def _sentence(target: TargetVerdict) -> str:
-    bound = target.lower_bound if target.lower_bound is not None else target.upper_bound
-    return (
-        f"{target.id}: {target.verdict}; target {target.target:g} {target.unit}, observed {target.observed}, "
-        f"bound {bound}, n {target.n}\n{target.claim}"
-    )
+    observed = "nothing observed" if target.observed is None else f"observed {target.observed:.3g}"
+    return f"{target.id}: {target.verdict}; target {target.target:g} {target.unit}, {observed}, {target.claim}"
 
 
 @pytest.fixture(scope="session")
-def slo(request: pytest.FixtureRequest) -> JudgedRun:
+def slo(pytestconfig: pytest.Config) -> JudgedRun:
     """The run of this session, judged."""
-    broken = request.config.stash.get(_BROKEN, None)
+    broken = pytestconfig.stash.get(_BROKEN, None)
     if broken is not None:
         pytest.fail(str(broken), pytrace=False)
-    return JudgedRun(request.config.stash[_RECORDED])
+    recorded = pytestconfig.stash.get(_RECORDED, None)
+    if recorded is None:
+        pytest.fail("no run took place: a test asks for `slo` in its own arguments, or none is made", pytrace=False)
+    return JudgedRun(recorded)
 
 
 @pytest.fixture
@@ -217,8 +268,16 @@ def cell(request: pytest.FixtureRequest) -> CellName:
     return name
 
 
+def _hidden(config: pytest.Config, exitstatus: int) -> bool:
+    """Whether a run that is not green would be hidden by a selection of tests that all passed or were skipped."""
+    if exitstatus != pytest.ExitCode.OK:
+        return False
+    recorded = config.stash.get(_RECORDED, None)
+    return _BROKEN in config.stash or (recorded is not None and recorded.judgement.verdict is not Verdict.PASS)
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """The run's own summary after pytest's: cells, controls, targets, headline, and where the files are."""
     recorded = config.stash.get(_RECORDED, None)
     if recorded is None:
@@ -227,19 +286,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
     terminalreporter.section("tocsin")
     terminalreporter.write(render("terminal", recorded, colour=terminalreporter.hasmarkup))
-    terminalreporter.write_line(f"report: {recorded.folder}")
+    terminalreporter.write_line(f"files of this run: {recorded.folder}")
+    if _hidden(config, exitstatus):
+        terminalreporter.write_line(
+            "every selected test passed or was skipped, the run did not pass: exit code 1", red=True
+        )
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A session over the whole policy is green only where the run is: no selection of tests may hide a red verdict."""
-    recorded = session.config.stash.get(_RECORDED, None)
-    if recorded is not None and exitstatus == pytest.ExitCode.OK and recorded.judgement.verdict is not Verdict.PASS:
+    """A session is green only where its run is: no selection of tests may hide a red verdict."""
+    if _hidden(session.config, exitstatus):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Nothing is kept over sessions."""
-    if _RECORDED in config.stash:
-        del config.stash[_RECORDED]
-    if _BROKEN in config.stash:
-        del config.stash[_BROKEN]

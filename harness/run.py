@@ -395,7 +395,7 @@ class _Rehearsal:
         self._ledger.write(StageEnded(stage))
 
     def _redact_logs(self) -> None:
-        """A component may have written a credential of its lane into its log, an address with a password for example."""
+        """A component may have written a credential of its lane into its log, in an address for example."""
         for log in (self._folder / "logs").glob("*.log"):
             redact_file(log, self._ledger.redactor)
 

@@ -158,6 +158,10 @@ async def replay(path: Path, faults: Mapping[str, Fault]) -> list[Replayed]:
             except HarnessError as error:
                 results.append(Replayed(left.fault, left.injection, False, str(error)))
                 continue
+            except (KeyError, ValueError) as error:  # another version of the fault wrote other facts
+                why = f"its facts are not what {left.fault} writes: {error!r}"
+                results.append(Replayed(left.fault, left.injection, False, why))
+                continue
             journal.done(left.injection)
             results.append(Replayed(left.fault, left.injection, undone))
     return results
@@ -183,7 +187,9 @@ async def take_back(run: str, path: Path, faults: Mapping[str, Fault]) -> TakenB
 def _told(run: str, result: Replayed) -> str:
     what = f"{run} died with {result.fault} of {result.injection} in place"
     if result.error:
-        return f"{what}, and it could not be taken back; its sandbox is kept and the next run tries again: {result.error}"
+        return (
+            f"{what}, and it could not be taken back; its sandbox is kept for the next run to try again: {result.error}"
+        )
     return f"{what}: it was taken back" if result.undone else f"{what}: nothing of it was left to take back"
 
 

@@ -123,12 +123,13 @@ class ComponentExited:
 
 @dataclass(frozen=True, slots=True)
 class ComponentRestarted:
-    """The supervisor started a component again under its restart policy."""
+    """The supervisor started a component again: under its restart policy, or because who `held` it down let it up."""
 
     kind: ClassVar[str] = "component-restarted"
     name: str
     lane: str | None
     outage_seconds: float
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,26 @@ def point_latest(out: Path, folder: Path) -> None:
         ) from error
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file of a run in one step: a reader finds it whole or not at all.
+
+    Raises:
+        LedgerError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise LedgerError(
+            f"{path} cannot be written",
+            seen=error.strerror or str(error),
+            hint=f"once there is room: tocsin report {path.parent} makes every report again from the ledger",
+        ) from error
+
+
 def commit_of(folder: Path) -> str:
     """The commit that a folder is checked out at; empty where that cannot be told."""
     with suppress(OSError, subprocess.TimeoutExpired):
@@ -78,11 +98,3 @@ def attempt(out: Path, commit: str) -> int:
             first = next(read(ledger)).payload
             tried += isinstance(first, RunStarted) and first.commit == commit
     return tried
-
-
-def _unwritable(path: Path, error: OSError) -> LedgerError:
-    return LedgerError(
-        f"{path} cannot be written",
-        seen=error.strerror or str(error),
-        hint=f"once there is room: tocsin report {path.parent} makes every report again from the ledger",
-    )

@@ -119,7 +119,7 @@ class LiveProgress:
                 return f"ready  {report.name}{where} ({report.version}) after {report.ready_seconds:.2f} s"
             case ComponentExited(expected=False) as gone:
                 return f"DIED   {gone.name}{f' in {gone.lane}' if gone.lane else ''} with exit code {gone.code}"
-            case ComponentRestarted() as back:
+            case ComponentRestarted(held=False) as back:
                 where = f" in {back.lane}" if back.lane else ""
                 return f"BACK   {back.name}{where}, restarted by its own unit after {back.outage_seconds:.1f} s"
             case InjectionPlanned(injection=injection):
@@ -131,6 +131,8 @@ class LiveProgress:
                 return text
             case StageEnded(why=why) as stage if why:
                 return f"CUT    stage {stage.stage}: {why}"
+            case HopsRead(error=error) as hops if error:
+                return f"UNREAD hops of {self._name(hops.injection)}: {error}"
             case _:
                 return self._injection_line(event)
 
@@ -150,8 +152,6 @@ class LiveProgress:
             case InjectionUnverified() as unverified:
                 self._open.discard(unverified.injection)
                 return f"UNVERIFIED {self._name(unverified.injection)}: {unverified.why}"
-            case HopsRead(error=error) as hops if error:
-                return f"UNREAD hops of {self._name(hops.injection)}: {error}"
             case MessageArrived(notification=message):
                 return f"heard  {message.channel}: {message.title[:80]}"
             case MessageInterfered() as spoilt:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import PurePosixPath
 from types import TracebackType
@@ -92,14 +93,23 @@ class Stack:
                 raise error
 
     async def down(self) -> None:
-        """Ends everything at once and gives the ports back; may be called twice."""
+        """Ends everything at once and gives the ports back, to the end even where a part fails; may be called twice.
+
+        Raises:
+            LedgerError: the end of a component could not be written.
+        """
         if self._down:
             return
         self._down = True
-        await asyncio.gather(*(supervisor.stop(STOP_GRACE_SECONDS) for supervisor in self._supervisors.values()))
-        await asyncio.gather(*(relay.close() for relay in self._relays.values()))
-        await self._runtime.close()
-        self.layout.close()
+        async with AsyncExitStack() as rest:
+            rest.callback(self.layout.close)
+            rest.push_async_callback(self._runtime.close)
+            for relay in self._relays.values():
+                rest.push_async_callback(relay.close)
+            ends = [supervisor.stop(STOP_GRACE_SECONDS) for supervisor in self._supervisors.values()]
+            for failed in await asyncio.gather(*ends, return_exceptions=True):
+                if failed is not None:
+                    raise failed
 
     def lane(self, name: str) -> LaneHandle:
         """What a fault may do to a lane.

@@ -94,6 +94,7 @@ class Supervisor:
         self._noted: Running | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._down_since: float | None = None
+        self._was_held = False
 
     @property
     def alive(self) -> bool:
@@ -133,6 +134,7 @@ class Supervisor:
         """Ends it as `kill -9` does and keeps it down; returns when it is gone and that is written."""
         if self._wanted is _Wanted.STOP:
             return
+        self._was_held = True
         await self._want(_Wanted.HELD)
         async with self._starting:  # a life that is just beginning is ended too
             running = self._running
@@ -248,6 +250,6 @@ class Supervisor:
         with suppress(StackError):  # it ended again: the next round tells how
             await until_ready(self._component, self.site, running)
             outage = time.monotonic() - (self._down_since or time.monotonic())
-            self._down_since = None
-            self._write(ComponentRestarted(self.site.name, self.site.lane, outage))
+            self._write(ComponentRestarted(self.site.name, self.site.lane, outage, held=self._was_held))
+            self._down_since, self._was_held = None, False
         return True

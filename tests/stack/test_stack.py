@@ -163,6 +163,7 @@ class TestSmallServers:
             assert await ask(made.layout.site("app", "a").address, "/health") == Answer(200, "")
             assert made.told(ComponentExited)[0].code == -9
             assert not made.told(ComponentExited)[0].expected
+            assert not made.told(ComponentRestarted)[0].held
 
     async def test_a_lane_is_held_down_and_let_up(self, tmp_path: Path) -> None:
         """A fault sees its own lane down and the other one well, and well again afterwards."""
@@ -176,6 +177,7 @@ class TestSmallServers:
             assert await ask(other, "/health") == Answer(200, "")
             await control.let_up("app")
             await until(lambda: made.told(ComponentRestarted))
+            assert made.told(ComponentRestarted)[0].held
             assert await ask(own, "/health") == Answer(200, "")
 
     async def test_what_a_lane_does_not_have_is_a_fault_error(self, tmp_path: Path) -> None:

@@ -1,0 +1,196 @@
+"""Killed or stopped at any moment: nothing is left, the ledger can be read, and nobody sees green."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import signal
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from live_run import LiveRun, judged, last_words, pause, remains, start
+
+from harness.model.stack import Artifact
+
+pytestmark = pytest.mark.stack
+
+COMPONENTS_OF_A_STACK = 20
+"""Fewer processes than these and a stack does not stand: then there would have been nothing to leave behind."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An instant of a run: `count` events of a kind in its ledger, then up to so many seconds, drawn anew each time."""
+
+    name: str
+    kind: str
+    count: int = 1
+    up_to_seconds: float = 0.0
+    stands: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    def wait(self, run: LiveRun) -> None:
+        """Lets a run come to this moment."""
+        if self.kind:
+            run.wait_for(self.kind, self.count)
+        seed = secrets.randbelow(1_000_000)
+        pause(random.Random(seed).uniform(0, self.up_to_seconds))
+
+
+KILLS = (
+    Moment("interpreter", "", up_to_seconds=0.5),
+    Moment("provisioning", "run-started", up_to_seconds=0.15),
+    Moment("plan", "plan-closed", up_to_seconds=0.3),
+    Moment("stack-starts", "progress", up_to_seconds=1.5),
+    Moment("first-scrape", "component-ready", 29, up_to_seconds=3, stands=True),
+    Moment("fault-applying", "fault-applying", up_to_seconds=0.05, stands=True),
+    Moment("faults-in-place", "injected", 3, up_to_seconds=8, stands=True),
+    Moment("resolving", "healed", up_to_seconds=5, stands=True),
+    Moment("shutdown", "stage-ended", up_to_seconds=2),
+    Moment("reports", "component-exited", 25, up_to_seconds=3),
+)
+
+SIGNALS = (
+    (Moment("provisioning", "run-started", up_to_seconds=0.3), signal.SIGINT),
+    (Moment("stack-starts", "progress", up_to_seconds=3), signal.SIGHUP),
+    (Moment("faults-in-place", "injected", 3, up_to_seconds=8, stands=True), signal.SIGTERM),
+    (Moment("resolving", "healed", up_to_seconds=5, stands=True), signal.SIGINT),
+)
+
+
+def killed(moment: Moment, folder: Path) -> None:
+    """Kills a run at a moment and holds what is left to nothing."""
+    with start(folder) as run:
+        moment.wait(run)
+        traces = run.traces()
+        if moment.stands:
+            assert len(traces.processes) >= COMPONENTS_OF_A_STACK, "the twin: there was something to leave behind"
+            assert len(traces.ports) >= COMPONENTS_OF_A_STACK
+        run.process.kill()
+        assert run.end() == -signal.SIGKILL
+        left = remains(run, traces)
+        judgement = judged(run)
+    print(
+        f"| kill -9 | {moment} | {len(traces.processes)} processes, {len(traces.ports)} ports | {left or 'nothing'} |"
+    )  # noqa: T201
+    assert left == []
+    if moment.stands:
+        assert judgement is not None
+        assert judgement.verdict == "unverified"
+        assert any("ends before the run did" in reason for reason in judgement.reasons)
+
+
+def stopped(moment: Moment, number: signal.Signals, folder: Path, *, again: bool = False) -> LiveRun:
+    """Stops a run by a signal at a moment; it ends in order, says so, and leaves nothing."""
+    with start(folder) as run:
+        moment.wait(run)
+        traces = run.traces()
+        run.signal(number)
+        if again:
+            for _ in range(3):
+                pause(random.Random(secrets.randbelow(1_000_000)).uniform(0.02, 0.8))
+                if run.process.poll() is None:
+                    run.signal(number)
+        code = run.end()
+        left = remains(run, traces)
+        judged(run)
+    print(f"| {number.name} | {moment} | {len(traces.processes)} processes | exit {code}, {left or 'nothing'} |")  # noqa: T201
+    assert left == []
+    assert code == 4, run.stderr[-3000:]
+    assert f"the run was stopped ({number.name})" in run.stderr
+    assert "Traceback" not in run.stderr
+    summary, junit = last_words(run)
+    assert (summary["verdict"], summary["exit_code"]) == ("error", 4)
+    assert ET.fromstring(junit).tag in {"testsuite", "testsuites"}  # noqa: S314 - our own file
+    assert run.lines()[-1]["kind"] == "run-ended"
+    assert run.lines()[-1]["exit_code"] == 4
+    every_fault_was_undone(run)
+    return run
+
+
+def every_fault_was_undone(run: LiveRun) -> None:
+    """Each fault that was applied was seen to be healed, or its lane was given up; each injection has a last word."""
+    told = {kind: [line for line in run.lines() if line["kind"] == kind] for kind in KINDS}
+    healed = {line["injection"] for line in told["healed"]}
+    retired = {line["lane"] for line in told["lane-retired"]}
+    for fault in told["fault-applying"]:
+        assert fault["injection"] in healed or fault["lane"] in retired, fault
+    if told["stage-started"]:
+        last = {line["injection"] for kind in ("injection-closed", "injection-unverified") for line in told[kind]}
+        planned = {line["injection"]["id"] for line in told["injection-planned"]}  # type: ignore[index]
+        assert last == planned
+
+
+KINDS = (
+    "stage-started",
+    "fault-applying",
+    "healed",
+    "lane-retired",
+    "injection-planned",
+    "injection-closed",
+    "injection-unverified",
+)
+
+
+@pytest.mark.parametrize("moment", [KILLS[3], KILLS[5]], ids=str)
+def test_kill_9_leaves_nothing(moment: Moment, tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Killed while the stack starts, or a fault is being applied: no process, port or file stays, the ledger reads."""
+    killed(moment, tmp_path)
+
+
+def test_ctrl_c_undoes_and_says_so(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Ctrl-C with faults in place, pressed again and again: exit 4, every fault undone, reports written, nothing left."""
+    run = stopped(Moment("faults-in-place", "injected", 3, stands=True), signal.SIGINT, tmp_path, again=True)
+    assert "SIGINT: stopping" in run.stderr
+    assert "SIGINT: the run is already ending" in run.stderr
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("moment", KILLS, ids=str)
+def test_kill_9_at_random_moments(moment: Moment, tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Killed at an instant drawn anew within each phase of a run, it leaves nothing for longer than 3 s."""
+    killed(moment, tmp_path)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("moment", "number"), SIGNALS, ids=str)
+def test_signals_at_random_moments(
+    moment: Moment, number: signal.Signals, tmp_path: Path, artifacts: Mapping[str, Artifact]
+) -> None:
+    """Stopped at an instant drawn anew within each phase of a run, it ends in order."""
+    stopped(moment, number, tmp_path)
+
+
+@pytest.mark.nightly
+def test_ctrl_c_after_the_last_drill_changes_nothing(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Once the drills are over the run's result stands: Ctrl-C while it cleans up breaks nothing off."""
+    with start(tmp_path, "--only", "ServerDown") as run:
+        Moment("shutdown", "stage-ended", up_to_seconds=1).wait(run)
+        traces = run.traces()
+        run.signal(signal.SIGINT)
+        code = run.end()
+        assert remains(run, traces) == []
+    summary, _ = last_words(run)
+    assert "SIGINT: the run is already ending" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert run.lines()[-1]["error"] == ""
+    assert summary["exit_code"] == code != 4
+
+
+@pytest.mark.nightly
+def test_kill_9_while_ctrl_c_is_answered(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Impatience: kill -9 in the middle of an orderly stop leaves as little as kill -9 at any other moment."""
+    with start(tmp_path) as run:
+        Moment("faults-in-place", "injected", 3, stands=True).wait(run)
+        traces = run.traces()
+        run.signal(signal.SIGINT)
+        pause(random.Random(secrets.randbelow(1_000_000)).uniform(0.05, 2))
+        run.process.kill()
+        run.end()
+        assert remains(run, traces) == []
+        judged(run)
