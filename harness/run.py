@@ -291,7 +291,11 @@ class _Rehearsal:
         await load.flowing(_FLOWING_SECONDS, minimum=5)
         await stack.reload_prometheus(copy.files)
         self._progress("every target is scraped, load flows, the rules are loaded: the drills begin")
-        await self._drill(stack, inbox, guard.sandbox)
+        over = asyncio.Event()
+        watching = asyncio.create_task(load.ended(), name="watch over the load")
+        watching.add_done_callback(lambda _: over.set())
+        exits.callback(watching.cancel)
+        await self._drill(stack, inbox, guard.sandbox, over)
 
     async def _clear_after_the_dead(self) -> None:
         """Takes back what runs that died may have left in place, then removes their sandboxes."""
@@ -361,7 +365,7 @@ class _Rehearsal:
             environment=guard.environment,
         )
 
-    async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path) -> None:
+    async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path, stop: asyncio.Event) -> None:
         stage = self._timetable.stages[0].name
         self._ledger.write(StageStarted(stage))
         prometheus = stack.address("prometheus")
@@ -389,7 +393,7 @@ class _Rehearsal:
                 self._ledger.write,
                 journal,
                 hops,
-                stop=asyncio.Event(),
+                stop=stop,
                 started_monotonic=time.monotonic(),
             )
         self._ledger.write(StageEnded(stage))

@@ -182,6 +182,13 @@ def _doubts(
     """What nobody can vouch for."""
     for damage in told.damage:
         yield _Reason(Verdict.UNVERIFIED, damage)
+    for gone in told.exits:
+        if not gone.expected:
+            name = f"{gone.name} in {gone.lane}" if gone.lane else gone.name
+            ended = f"by signal {-gone.code}" if gone.code < 0 else f"with code {gone.code}"
+            said = f"; its last line: {gone.output[-1]}" if gone.output else ""
+            short = f"{name} ended {ended} and no fault of the plan ended it"
+            yield _Reason(Verdict.UNVERIFIED, f"{short}{said}", short)
     if not own:
         yield _Reason(Verdict.UNVERIFIED, "nothing was planned, so nothing was heard")
     for story in told.stories:

@@ -376,16 +376,23 @@ async def test_locust_gets_no_more_than_it_needs(bench: Bench, monkeypatch: pyte
 
 
 async def test_the_journeys_work_by_hand(bench: Bench) -> None:
-    """Without any variable of ours, against one host."""
+    """Without any variable of ours, against one host: people register there, and Locust ends when it is asked to."""
     host = f"http://{bench.lanes['lane-01']}"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "locust", "-f", str(COMMUNITY), "--host", host, "--headless", "-u", "3", "-t", "3",
+        sys.executable, "-m", "locust", "-f", str(COMMUNITY), "--host", host, "--headless", "-u", "8", "-r", "8",
         env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=bench.directory,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
+    try:
+        async with asyncio.timeout(60):
+            while not bench.applications["lane-01"].store.users:
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+    finally:
+        if process.returncode is None:
+            process.terminate()
     assert await process.wait() == 0
-    assert bench.applications["lane-01"].store.users
 
 
 def test_driving_locust_does_not_import_it() -> None:

@@ -364,9 +364,15 @@ def ignores(pid: int, number: int) -> bool:
     return bool(mask & 1 << (number - 1))
 
 
-def a_harness(*arguments: str) -> subprocess.Popen[str]:
-    """A process that has started Prometheus in a container when it says so."""
-    return subprocess.Popen([sys.executable, "-c", HARNESS, *arguments], stdout=subprocess.PIPE, text=True)
+@contextmanager
+def a_harness(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has started Prometheus in a container when it says so; leaving the block kills it with -9."""
+    words = [sys.executable, "-c", HARNESS, *arguments]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as harness:
+        try:
+            yield harness
+        finally:
+            harness.kill()
 
 
 @pytest.mark.container
@@ -376,20 +382,16 @@ async def test_nothing_outlives_a_harness_that_was_killed(
     engine: DockerClient, run: str, image: str, site: Site, tmp_path: Path, cleaner_lives: bool
 ) -> None:
     """After kill -9 the cleaner removes what carries the run's label; the twin without a cleaner keeps it all."""
-    harness = a_harness(run, image, str(tmp_path), str(site.address.port))
-    assert harness.stdout is not None
-    assert await asyncio.to_thread(harness.stdout.readline) == "started\n"
-    [cleaner] = psutil.Process(harness.pid).children()
-    assert os.getsid(cleaner.pid) == cleaner.pid
-    assert await becomes(lambda: ignores(cleaner.pid, signal.SIGTERM), 5)
-    cleaner.terminate()
-    if not cleaner_lives:
-        cleaner.kill()
-    assert len(held(engine, run)) == 2
-
-    harness.kill()
-    harness.wait()
-    harness.stdout.close()
+    with a_harness(run, image, str(tmp_path), str(site.address.port)) as harness:
+        assert harness.stdout is not None
+        assert await asyncio.to_thread(harness.stdout.readline) == "started\n"
+        [cleaner] = psutil.Process(harness.pid).children()
+        assert os.getsid(cleaner.pid) == cleaner.pid
+        assert await becomes(lambda: ignores(cleaner.pid, signal.SIGTERM), 5)
+        cleaner.terminate()
+        if not cleaner_lives:
+            cleaner.kill()
+        assert len(held(engine, run)) == 2
     assert await becomes(lambda: not held(engine, run), CLEANED_WITHIN_SECONDS) is cleaner_lives
     if not cleaner_lives:
         await asyncio.to_thread(clean, run)
@@ -404,14 +406,15 @@ async def test_nothing_is_started_when_the_cleaner_is_gone(
     """A container that nobody would clear away is not started, and closing says that something is left."""
     assert site.configuration is not None
     runtime = ContainerRuntime.open(run, lambda _: image, [site.configuration.parent])
-    [cleaner] = [child for child in psutil.Process().children() if f"{RUN_LABEL}={run}" in child.cmdline()]
+    label = f"{RUN_LABEL}={run}"
+    [cleaner] = [one for one in psutil.process_iter(["cmdline"]) if label in (one.info["cmdline"] or ())]
     cleaner.kill()
     assert await becomes(lambda: cleaner.status() == psutil.STATUS_ZOMBIE, 5)
     with pytest.raises(StackError, match="cleaner of this run is gone"):
         await runtime.start(launch)
     with pytest.raises(StackError, match=f"may still hold something of the run {run}"):
         await runtime.close()
-    for network in engine.client.networks.list(filters={"label": f"{RUN_LABEL}={run}"}):
+    for network in engine.client.networks.list(filters={"label": label}):
         network.remove()
 
 

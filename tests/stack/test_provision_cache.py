@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from harness.stack.provision.cache import (
     verify,
     work_folder,
 )
-from harness.stack.provision.catalog import CATALOG, NAMES, select
+from harness.stack.provision.catalog import select
 from harness.stack.provision.lock import exclusive
 from harness.stack.provision.source import Delivery, Package
 
@@ -288,34 +287,8 @@ async def test_a_cache_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert "TOCSIN_CACHE" in str(caught.value.hint)
 
 
-def seconds_of(code: str) -> float:
-    """The best of five runs of a whole Python process."""
-    best = 60.0
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        best = min(best, time.perf_counter() - started)
-    return best
-
-
-def test_a_warm_start_takes_a_fifth_of_a_second(tmp_path: Path) -> None:
-    """The whole process, interpreter included, on a cache of as many files as the real one (about a thousand)."""
-    for package in CATALOG:
-        put(tmp_path, package, extra_files=200)
-    ask = "from pathlib import Path; from harness.stack.provision.{0} import {1}; "
-    quick = f"assert cached({NAMES!r}, Path({str(tmp_path)!r}))"
-    assert seconds_of(ask.format("cache", "cached") + quick) <= 0.2
-    whole = f"assert bring({NAMES!r}, Path({str(tmp_path)!r}), print)"
-    assert seconds_of(ask.format("fetch", "bring") + whole) <= 0.2
-
-
-def test_the_clock_of_a_warm_start_can_go_red() -> None:
-    """The twin of the test above: work of a quarter of a second is measured as such."""
-    assert seconds_of("import threading; threading.Event().wait(0.25)") > 0.2
-
-
 def test_asking_imports_nothing_heavy() -> None:
-    """The reason for the speed: no event loop, no network library, no library of others at all."""
+    """Why a warm start is quick (`benchmarks/startup.py`): no event loop, no network, no library of others at all."""
     code = (
         "import sys; before = set(sys.modules); import harness.stack.provision.cache\n"
         "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"

@@ -130,6 +130,10 @@ class LocustLoad:
                 hint="0 answers with requests: the lane's application is not reached; no requests: see Locust's log",
             ) from None
 
+    async def ended(self) -> None:
+        """Waits until it ends, by itself or by `stop`."""
+        await self._started().wait()
+
     async def stop(self) -> LoadMeasured:
         """Ends the load; what its samples say. May be called twice, and after a start that failed.
 
