@@ -17,7 +17,7 @@ slo: env                    ## start the real stack, inject faults, prove that e
 	.venv/bin/python -m pytest slo/
 
 test: check                 ## the tests of the harness itself, against real components
-	.venv/bin/python -m pytest -m "not network and not nightly and not container"
+	.venv/bin/python -m pytest -m "not network and not nightly"
 
 nightly: check              ## everything that is too long or too demanding for every change
 	.venv/bin/python -m pytest

@@ -20,6 +20,7 @@ from harness.errors import StackError
 from harness.model.stack import Address
 from harness.stack import guardian
 from harness.stack.guard import Guard
+from harness.stack.output import last_lines
 from harness.stack.runtimes import Launch, Running, Runtime
 from harness.stack.runtimes import process as process_module
 from harness.stack.runtimes.process import ProcessRuntime
@@ -248,7 +249,7 @@ def test_the_tail_of_a_long_log_is_whole_lines(tmp_path: Path) -> None:
     """Only the end of a long log is read, and the line that was cut is left out."""
     log = tmp_path / "log"
     log.write_text("".join(f"line {number} {'x' * 90}\n" for number in range(2000)))
-    lines = process_module.last_lines(log, 1000)
+    lines = last_lines(log, 1000)
     assert lines[-1].startswith("line 1999 ")
     assert all(line.startswith("line ") for line in lines)
-    assert process_module.last_lines(tmp_path / "none", 5) == ()
+    assert last_lines(tmp_path / "none", 5) == ()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import StackError
+from harness.stack.output import last_lines
 from harness.stack.runtimes import Launch, Running
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ RUN_LABEL = "tocsin.run"
 """The label that marks every container and network of a run."""
 _CLEANER = Path(__file__).with_name("container_cleaner.py")
 _CLEANER_SECONDS = 35.0  # longer than its own patience
-_TAIL_BYTES = 16384
 _LOOPBACK_ONLY = {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}
 _NO_SIGNAL, _LAST_SIGNAL = 128, 128 + 64
 _ENDED_ALREADY = {404, 409}  # HTTP: no such container; it is not running
@@ -204,14 +204,7 @@ class _Container:
             await asyncio.to_thread(self._send, number)
 
     def tail(self, lines: int = 20) -> Sequence[str]:
-        try:
-            with self._launch.log.open("rb") as file:
-                start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
-                file.seek(start)
-                found = file.read().decode(errors="replace").splitlines()
-        except FileNotFoundError:
-            return ()
-        return tuple(found[1 if start and len(found) > 1 else 0 :][-lines:])
+        return last_lines(self._launch.log, lines)
 
     def _send(self, number: int) -> None:
         with _sentences(f"{self._launch.name} could not be sent signal {number}"):

@@ -9,13 +9,12 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from harness.errors import StackError
 from harness.stack.guard import Guard
+from harness.stack.output import last_lines
 from harness.stack.runtimes import Launch, Running
 
-_TAIL_BYTES = 16384
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SHIM = f"import ctypes,os,sys;ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG},9);os.execvp(sys.argv[1],sys.argv[1:])"
 
@@ -132,20 +131,6 @@ class _Process:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._guard.forget(self._process.pid)
         return code
-
-
-def last_lines(log: Path, lines: int) -> tuple[str, ...]:
-    """The last lines of a log, oldest first; none where there is no log."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            start = max(0, size - _TAIL_BYTES)
-            file.seek(start)
-            text = file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ()
-    found = text.splitlines()
-    return tuple(found[1 if start and len(found) > 1 else 0 :][-lines:])
 
 
 def _wrapped(launch: Launch) -> tuple[str, ...]:
