@@ -134,9 +134,15 @@ def examine(cache: Path) -> tuple[Advice, ...]:
     found = [look_up(package, cache.absolute()) for package in CATALOG]
     complete = all(isinstance(one, Artifact) for one in found)
     return (
-        _python(), _system(needed=not complete), _go(), _cache(cache, RUN_BYTES if complete else FIRST_BYTES), _components(found),
-        _cores(), _git(), _engine(),
-    )  # fmt: skip
+        _python(),
+        _system(needed=not complete),
+        _go(),
+        _cache(cache, RUN_BYTES if complete else FIRST_BYTES),
+        _components(found),
+        _cores(),
+        _git(),
+        _engine(),
+    )
 
 
 def what_to_do(advice: Sequence[Advice]) -> str:

@@ -100,6 +100,13 @@ class LiveRun:
             pause(_POLL_SECONDS)
         return found
 
+    def wait_until_it_stands(self) -> None:
+        """Waits until every component is ready: the subjects start last, one in each lane."""
+        self.wait_for("plan-closed")
+        lanes = {line["injection"]["lane"] for line in self.lines() if line["kind"] == "planned"}  # type: ignore[index]
+        subject = "community-platform"
+        self.wait_for("component-ready", len(lanes), where=lambda line: line["report"]["name"] == subject)  # type: ignore[index]
+
     def traces(self) -> Traces:
         """What it has going now; nothing where it ended."""
         processes: dict[int, float] = {}
@@ -162,7 +169,6 @@ def start(
             env={
                 **os.environ,
                 "PYTHONPATH": str(PROJECT),
-                "PYTHONDONTWRITEBYTECODE": "1",
                 "TOCSIN_CACHE": str(cache),
                 "TMPDIR": str(temporary),
                 **(environment or {}),

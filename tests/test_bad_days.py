@@ -1,16 +1,16 @@
-"""Bad days, live: what breaks is said by name with what to do, the exit code is right, nothing is left, nobody sees green."""
+"""Bad days, live: what breaks is named with what to do, the exit code is right, nothing is left, nobody sees green."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -21,23 +21,30 @@ from live_run import PROJECT, LiveRun, Traces, judged, last_words, pause, remain
 from harness.cli import main
 from harness.drive.journal import Journal
 from harness.model.events import ComponentExited
-from harness.model.stack import Artifact
 from harness.model.verdicts import Verdict
 from harness.verdict.judge import judge
 
 NO_NETWORK = ("unshare", "--user", "--map-root-user", "--net")
 """A network namespace of its own has no way out, and not even loopback."""
 REFUSING = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-AS_NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--")
+ORDINARY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
+"""Root without the right to pass over permissions, as everybody else."""
+SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+"""A mount namespace: what is mounted there goes with its last process."""
+ON_A_SMALL_DISK = """
+size="$1" disk="$2" kept="$3"; shift 3
+mount -t tmpfs -o size="$size" tmpfs "$disk" || exit
+"$@"; code=$?
+cp -r "$disk"/. "$kept"; exit $code
+"""
 
 
-def works(*wrapper: str) -> bool:
-    """Whether this machine lets us wrap a command so."""
-    if shutil.which(wrapper[0]) is None:
-        return False
-    python = [sys.executable, "-c", "import harness.run"]
-    wrapped = [*wrapper, "env", f"PYTHONPATH={PROJECT}", *python]
-    return subprocess.run(wrapped, capture_output=True, cwd=PROJECT, check=False).returncode == 0
+def works(*command: str) -> bool:
+    """Whether this machine lets us run a command so."""
+    return (
+        shutil.which(command[0]) is not None
+        and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
 
 
 def changed(folder: Path, file: str, before: str, after: str) -> Path:
@@ -90,12 +97,11 @@ def ended(run: LiveRun, code: int, *sentences: str, verdict: str = "error") -> N
 
 
 @pytest.mark.stack
+@pytest.mark.usefixtures("artifacts")
 class TestAtTheStart:
     """What keeps a run from beginning."""
 
-    def test_a_component_that_dies_is_named_with_its_last_lines(
-        self, tmp_path: Path, artifacts: Mapping[str, Artifact]
-    ) -> None:
+    def test_a_component_that_dies_is_named_with_its_last_lines(self, tmp_path: Path) -> None:
         """A unit with a flag that its program does not know: exit 4, who it was, what it said, where its log is."""
         flag = "--web.listen-address=:9090"
         policies = changed(tmp_path, "units/prometheus.service", flag, f"{flag} --no-such-flag")
@@ -105,23 +111,19 @@ class TestAtTheStart:
     @pytest.mark.parametrize(
         ("place", "sentence"),
         [
-            ('layout.site("redis", layout.lanes[0].name).address', "redis of lane-01 cannot listen at"),
+            ('layout.site("redis", layout.lanes[0].name).address', "redis of lane lane-01 cannot listen at"),
             ('layout.lanes[0].addresses["mysql"]', "cannot listen at"),
         ],
         ids=["lane", "relay"],
     )
-    def test_a_port_that_a_stranger_took_is_told(
-        self, place: str, sentence: str, tmp_path: Path, artifacts: Mapping[str, Artifact]
-    ) -> None:
+    def test_a_port_that_a_stranger_took_is_told(self, place: str, sentence: str, tmp_path: Path) -> None:
         """A stranger who listens at a lane's port, or at a relay's, between its choice and its use: exit 4, by name."""
         script = INTRUDER.replace("PLACE", place)
         run = start(tmp_path, program=(sys.executable, "-c", script))
         ended(run, 4, sentence, "listens there", "  hint: ")
 
-    def test_what_dead_runs_left_is_taken_back_and_removed(
-        self, tmp_path: Path, cache: Path, artifacts: Mapping[str, Artifact]
-    ) -> None:
-        """Outstanding faults of runs that died are undone before their sandboxes go; what cannot be is told and kept."""
+    def test_what_dead_runs_left_is_taken_back_and_removed(self, tmp_path: Path, cache: Path) -> None:
+        """Faults that dead runs left are undone before their sandboxes go; what cannot be is told and kept."""
         mine = borrowed(cache, tmp_path)
         for name in ("dead", "broken"):
             (mine / "sandboxes" / name).mkdir(parents=True)
@@ -133,7 +135,7 @@ class TestAtTheStart:
         ended(
             run,
             4,
-            "redis of lane-0",
+            "redis of lane lane-0",
             "dead died with database-refused of DatabaseDown-1 in place: nothing of it was left to take back",
             "the sandbox of dead, a run that died, is removed",
             "broken died, and what it left in place is not known; its sandbox is kept",
@@ -159,40 +161,31 @@ raise SystemExit(cli.main(sys.argv[1:]))
 
 
 @pytest.mark.stack
+@pytest.mark.usefixtures("artifacts")
 class TestTheCache:
     """A cache that is damaged, empty or closed, and no network to help."""
 
-    def test_a_truncated_program_is_found_before_it_is_started(
-        self, tmp_path: Path, cache: Path, artifacts: Mapping[str, Artifact]
-    ) -> None:
+    def test_a_truncated_program_is_found_before_it_is_started(self, tmp_path: Path, cache: Path) -> None:
         """It would be brought again; without a network that is exit 3, with the file that is damaged."""
         mine = borrowed(cache, tmp_path)
-        program = own(mine, "redis-exporter") / Path(
-            artifacts["redis-exporter"].programs["redis_exporter"]
-        ).relative_to(artifacts["redis-exporter"].root)
+        program = own(mine, "alertmanager") / "bin/alertmanager"
         os.truncate(program, program.stat().st_size // 2)
         run = offline(tmp_path, mine)
-        ended(
-            run, 3, f"redis-exporter is brought again: it is damaged: {program} has", "  hint: ", verdict="unverified"
-        )
+        ended(run, 3, f"alertmanager is brought again: it is damaged: {program} has", "  hint: ", verdict="unverified")
 
-    def test_a_program_with_other_bytes_dies_by_name(
-        self, tmp_path: Path, cache: Path, artifacts: Mapping[str, Artifact]
-    ) -> None:
-        """Same size, same time, other content: what a quick look cannot see ends the start, with what to do."""
+    def test_a_program_with_other_bytes_dies_by_name(self, tmp_path: Path, cache: Path) -> None:
+        """Same size, same time, other content: what a quick look cannot see ends the start, with its last lines."""
         mine = borrowed(cache, tmp_path)
-        program = own(mine, "redis-exporter") / Path(
-            artifacts["redis-exporter"].programs["redis_exporter"]
-        ).relative_to(artifacts["redis-exporter"].root)
+        program = own(mine, "redis-exporter") / "usr/bin/prometheus-redis-exporter"
         before = program.stat()
         with program.open("r+b") as file:
             file.write(bytes(4096))
         os.utime(program, ns=(before.st_atime_ns, before.st_mtime_ns))
         run = start(tmp_path, cache=mine)
-        ended(run, 4, "redis-exporter of lane-0", "ended with code 126", "  hint: ")
+        ended(run, 4, "redis-exporter of lane lane-0", "before it was ready", "  | ", "  hint: ")
 
     def test_no_network_at_the_first_start(self, tmp_path: Path) -> None:
-        """Nothing in the cache and no registry: exit 3 within seconds, what to do, and a ledger that says unverified."""
+        """Nothing in the cache and no registry: exit 3 within seconds, what to do, and a summary that says unverified."""
         run = offline(tmp_path, tmp_path / "empty")
         ended(run, 3, "the registry cannot be reached", "  hint: connect this machine", verdict="unverified")
         assert run.lines()[-1]["wall_seconds"] < 20  # type: ignore[operator]
@@ -201,32 +194,25 @@ class TestTheCache:
 
 def offline(folder: Path, cache: Path) -> LiveRun:
     """A run without a network: none at all where namespaces are open to us, else proxies that refuse."""
-    if works(*NO_NETWORK):
+    if works(*NO_NETWORK, "true"):
         return start(folder, cache=cache, wrapper=NO_NETWORK, environment=dict.fromkeys(REFUSING, ""))
     return start(folder, cache=cache, environment=REFUSING)
 
 
 @pytest.mark.stack
+@pytest.mark.usefixtures("artifacts")
 class TestTheRunsFolder:
     """A folder of runs that is full, closed or no folder."""
 
-    ON_A_SMALL_DISK = """
-    size="$1" disk="$2" kept="$3"; shift 3
-    mount -t tmpfs -o size="$size" tmpfs "$disk" || exit
-    "$@"; code=$?
-    cp -r "$disk"/. "$kept"; exit $code
-    """
-
     @pytest.mark.parametrize("size", ["8k", "400k"], ids=["at once", "in the middle"])
-    def test_a_full_disk_is_a_sentence(self, size: str, tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
-        """No room for the ledger: exit 4, what is full and what to do; what was written can be read; nothing runs on."""
-        if not works("unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)):
-            pytest.skip("this machine lets us mount no small file system")
+    def test_a_full_disk_is_a_sentence(self, size: str, tmp_path: Path) -> None:
+        """No room for the ledger: exit 4, what is full, what to do; what was written can be read; nothing runs on."""
         disk, kept = tmp_path / "disk", tmp_path / "kept"
         disk.mkdir()
         kept.mkdir()
-        mounting = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", self.ON_A_SMALL_DISK, "sh")
-        run = start(tmp_path, out=disk, wrapper=(*mounting, size, str(disk), str(kept)))
+        if not works(*SMALL_DISK, 'mount -t tmpfs tmpfs "$0"', str(disk)):
+            pytest.skip("this machine lets us mount no small file system")
+        run = start(tmp_path, out=disk, wrapper=(*SMALL_DISK, ON_A_SMALL_DISK, "sh", size, str(disk), str(kept)))
         with run:
             code = run.end(60)
             run.out = kept
@@ -242,9 +228,7 @@ class TestTheRunsFolder:
         """Runs in a folder of somebody else's: exit 2 before anything is started, with the folder and `--out`."""
         runs = tmp_path / "runs"
         runs.mkdir(mode=0o555)
-        wrapper = AS_NOBODY if os.geteuid() == 0 else ()
-        if wrapper and not works(*wrapper):
-            pytest.skip("nobody may not read this project, so it cannot be run as another user")
+        wrapper = ORDINARY if os.geteuid() == 0 else ()
         with start(tmp_path, out=runs, wrapper=wrapper) as run:
             assert run.end() == 2
         assert f"the folder of this run cannot be made at {runs}" in run.stderr
@@ -256,6 +240,9 @@ class TestTheRunsFolder:
         (tmp_path / "runs").write_text("")
         code = main(["run", "--policies", str(PROJECT / "policies"), "--out", str(tmp_path / "runs")])
         assert (code, "cannot be made" in capsys.readouterr().err) == (2, True)
+
+
+OWN_FILES = ("prometheus.yml", "alertmanager.yml", "drills.yaml", "targets.yaml", "stack.yaml")
 
 
 class TestThePolicies:
@@ -280,8 +267,7 @@ class TestThePolicies:
         assert main(["run", "--policies", str(policies), "--out", str(tmp_path / "runs")]) == 2
         said = capsys.readouterr().err
         assert sentence in said
-        assert ".y" in said
-        assert "hint: " in said
+        assert re.search(r"\.ya?ml:\d+:\d+: error: ", said), said
         assert not (tmp_path / "runs").exists(), "no run was begun"
 
     @pytest.mark.parametrize(
@@ -334,17 +320,17 @@ VICTIMS: Mapping[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.stack
+@pytest.mark.usefixtures("artifacts")
 class TestInMidRun:
     """Somebody from outside kills what the run needs."""
 
-    def test_a_component_is_named_and_restarted_and_the_load_ends_the_run(
-        self, tmp_path: Path, artifacts: Mapping[str, Artifact]
-    ) -> None:
+    def test_a_component_is_named_and_restarted_and_the_load_ends_the_run(self, tmp_path: Path) -> None:
         """Components come back by their units' policy and are named; without load nothing can be judged: exit 4."""
         with start(tmp_path) as run:
-            run.wait_for("stage-started")
+            run.wait_until_it_stands()
             traces = run.traces()
             nobody_else_can_have(traces.ports)
+            run.wait_for("stage-started")
             for words, lane in VICTIMS.values():
                 of_the_run(run, *words, lane=lane).kill()
             gone = run.wait_for("component-exited", len(VICTIMS), where=lambda line: not line["expected"])
@@ -364,10 +350,8 @@ class TestInMidRun:
 
     @pytest.mark.nightly
     @pytest.mark.parametrize("victim", VICTIMS)
-    def test_a_component_killed_from_outside_is_never_green(
-        self, victim: str, tmp_path: Path, artifacts: Mapping[str, Artifact]
-    ) -> None:
-        """The whole run goes on after one kill; whatever was heard, it is not green, and the victim is in the reasons."""
+    def test_a_component_killed_from_outside_is_never_green(self, victim: str, tmp_path: Path) -> None:
+        """The run goes on after one kill; whatever was heard, it is not green, and the victim is in the reasons."""
         words, lane = VICTIMS[victim]
         with start(tmp_path) as run:
             run.wait_for("injected", 3)
@@ -380,9 +364,7 @@ class TestInMidRun:
         assert any(f"{victim} " in reason and "ended by signal 9" in reason for reason in judgement.reasons)
 
     @pytest.mark.nightly
-    def test_two_runs_at_the_same_time_do_not_disturb_each_other(
-        self, tmp_path: Path, artifacts: Mapping[str, Artifact]
-    ) -> None:
+    def test_two_runs_at_the_same_time_do_not_disturb_each_other(self, tmp_path: Path) -> None:
         """Side by side they have ports, sandboxes and messages of their own; neither sweeps the other."""
         (tmp_path / "one").mkdir()
         (tmp_path / "two").mkdir()
@@ -402,21 +384,19 @@ class TestInMidRun:
             assert "nobody" not in json.dumps(summary["findings"])
 
 
-def nobody_else_can_have(ports: Sequence[int] | frozenset[int]) -> None:
+def nobody_else_can_have(ports: Iterable[int]) -> None:
     """Every port that a run listens at refuses a second owner, one that shares addresses (SO_REUSEADDR) too."""
     assert ports
     for port in ports:
         for shares in (0, 1):
             with socket.socket() as intruder:
                 intruder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, shares)
-                with pytest.raises(OSError, match="in use") as refused:
+                with pytest.raises(OSError, match="in use"):
                     intruder.bind(("127.0.0.1", port))
-                    intruder.listen()
-                assert refused.value.errno == errno.EADDRINUSE
 
 
 def test_an_exit_that_nobody_planned_is_never_green() -> None:
-    """A healthy ledger with one unexpected end of a component is unverified, by name; an expected end changes nothing."""
+    """A healthy ledger with one unexpected end of a component is unverified; an expected end changes nothing."""
     healthy = smoke()
     assert judge(healthy).verdict is Verdict.PASS
     for expected, verdict in ((True, Verdict.PASS), (False, Verdict.UNVERIFIED)):

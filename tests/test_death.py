@@ -21,6 +21,7 @@ pytestmark = pytest.mark.stack
 
 COMPONENTS_OF_A_STACK = 20
 """Fewer processes than these and a stack does not stand: then there would have been nothing to leave behind."""
+STANDS = "the stack stands"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Moment:
 
     def wait(self, run: LiveRun) -> None:
         """Lets a run come to this moment."""
-        if self.kind:
+        if self.kind == STANDS:
+            run.wait_until_it_stands()
+        elif self.kind:
             run.wait_for(self.kind, self.count)
         seed = secrets.randbelow(1_000_000)
         pause(random.Random(seed).uniform(0, self.up_to_seconds))
@@ -49,7 +52,7 @@ KILLS = (
     Moment("provisioning", "run-started", up_to_seconds=0.15),
     Moment("plan", "plan-closed", up_to_seconds=0.3),
     Moment("stack-starts", "progress", up_to_seconds=1.5),
-    Moment("first-scrape", "component-ready", 29, up_to_seconds=3, stands=True),
+    Moment("first-scrape", STANDS, up_to_seconds=3, stands=True),
     Moment("fault-applying", "fault-applying", up_to_seconds=0.05, stands=True),
     Moment("faults-in-place", "injected", 3, up_to_seconds=8, stands=True),
     Moment("resolving", "healed", up_to_seconds=5, stands=True),
@@ -66,7 +69,7 @@ SIGNALS = (
 
 
 def note(run: LiveRun, what: str, traces: Traces, left: list[str]) -> None:
-    """A row for who looks at what was tried (`pytest -s`): moment, how old the run was, what was there, what is left."""
+    """A row for who looks at what was tried (`pytest -s`): moment, age of the run, what was there, what is left."""
     seconds = time.monotonic() - run.began
     there = f"{len(traces.processes)} processes, {len(traces.ports)} ports"
     sys.stdout.write(f"| {what} | {seconds:.1f} s | {there} | {', '.join(left) or 'nothing'} |\n")

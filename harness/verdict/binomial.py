@@ -37,7 +37,7 @@ def judge_share(
     told = f"{successes} of {n} injections: {claim}"
     if sample.profile == Profile.SMOKE:
         verdict = Verdict.INCONCLUSIVE if n else Verdict.UNVERIFIED
-        enough = trials_needed(objective, 1) if 0 < objective < 1 else 0
+        enough = trials_needed(objective, 1) if n and 0 < objective < 1 else 0
         told += "; a smoke run claims no rate"
         if enough:
             told += f" ({enough} injections with at most one failure would prove {objective:g})"
