@@ -152,9 +152,6 @@ def _emit(text: str, output: Path | None) -> None:
         else:
             output.write_text(text, encoding="utf-8")
     except OSError as error:
-        if output is None:
-            # What could not be written must not be tried again when Python ends: that would be exit code 120.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         # A reader that had enough (`tocsin report … | head`) is no error of ours, and no reason for another exit code.
         if not isinstance(error, BrokenPipeError):
             raise _cannot_write(output, error.strerror or str(error)) from error
@@ -179,6 +176,16 @@ def _steady_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open as long as we
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _settle_streams() -> None:
+    """Drops what a reader that went away has left unwritten: Python would try again at its end, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _rendered(form: str, folder: Path, output: Path | None) -> tuple[str, int]:
@@ -264,7 +271,13 @@ def _ended_as_by_ctrl_c() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code; every error is a sentence on standard error."""
     _steady_streams()
-    parsed = _parser().parse_args(arguments)
+    try:
+        return _act(_parser().parse_args(arguments))
+    finally:
+        _settle_streams()
+
+
+def _act(parsed: argparse.Namespace) -> int:
     try:
         with _ended_as_by_ctrl_c():
             _refuse_early(parsed.output)

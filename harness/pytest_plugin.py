@@ -10,7 +10,6 @@ of the policies).
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,11 +158,11 @@ def _carry_out(session: pytest.Session) -> Recorded:
         only=_selected_alerts(session),
         seed=config.getoption("--slo-seed"),
     )
-    capture = config.pluginmanager.getplugin("capturemanager")
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
         reporter.flush()  # what pytest has said until now stands before what the run says
-    with capture.global_and_fixture_disabled() if capture else nullcontext(), LiveProgress(sys.stderr) as progress:
+    # pytest captures what tests say; here, before the first of them, standard error is the real one.
+    with LiveProgress(sys.stderr) as progress:
         return read_run(execute(options, progress.show, progress.say))
 
 

@@ -19,22 +19,18 @@ from harness.drive.interruption import Interruption
 from harness.drive.journal import UNDO, Journal, take_back
 from harness.drive.load.locust import LocustLoad
 from harness.drive.plan.timetable import plan
-from harness.errors import Defect, HarnessError, Interrupted, StackError
+from harness.errors import Defect, HarnessError, LedgerError, StackError
 from harness.model.events import (
-    DrillDeclared,
     Event,
     FindingNoted,
     HopsRead,
-    InjectionPlanned,
-    PlanClosed,
+    Payload,
     Progress,
     Rewired,
     RunEnded,
     RunStarted,
     StageEnded,
-    StagePlanned,
     StageStarted,
-    TargetDeclared,
 )
 from harness.model.plan import Injection, Profile, Timetable
 from harness.model.policy import Policies
@@ -42,7 +38,8 @@ from harness.model.stack import Address, Artifact
 from harness.observe.certificates import write_certificate
 from harness.observe.channels import Sink
 from harness.observe.channels.registry import CHANNELS
-from harness.observe.folder import attempt, commit_of, new_folder, point_latest, write_whole
+from harness.observe.declaration import declare
+from harness.observe.folder import attempt, commit_of, new_folder, point_latest, unwritable, write_whole
 from harness.observe.hops import read_hops
 from harness.observe.inbox import Inbox, Interference
 from harness.observe.ledger import Ledger
@@ -122,6 +119,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
     Raises:
         UsageError: the run could not begin: policies, profile, names of alerts.
         LedgerError: the run's files cannot be written.
+        HarnessError: what kept the run from its end, where the ledger cannot take it.
     """
     loaded = load_policies(options.policies)
     policies = loaded.policies
@@ -142,17 +140,20 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
             ledger.subscribe(show)
             try:
                 _declare(ledger, options, loaded, timetable, run, seed)
-                asyncio.run(_Rehearsal(options, policies, timetable, ledger, folder, run, say).carry_out(interruption))
+                rehearsal = _Rehearsal(options, policies, timetable, ledger, folder, run, say, interruption)
+                asyncio.run(rehearsal.carry_out())
             except HarnessError as error:
                 failure = error
             except Exception as error:  # noqa: BLE001 - whatever it was, the ledger must tell how the run ended
                 failure = Defect.of(error)
             spent = time.monotonic() - began
-            if failure is None:
-                ledger.write(RunEnded(spent))
-            else:
+            ended = RunEnded(spent, str(failure), failure.exit_code) if failure else RunEnded(spent)
+            try:
+                ledger.write(ended)
+            except LedgerError as unwritten:
+                raise failure or unwritten from unwritten
+            if failure is not None:
                 say(str(failure))
-                ledger.write(RunEnded(spent, str(failure), failure.exit_code))
         write_reports(folder)
         point_latest(options.out, folder)
     return folder
@@ -170,8 +171,6 @@ def write_reports(folder: Path) -> None:
 
 
 def _declare(ledger: Ledger, options: Options, loaded: Loaded, timetable: Timetable, run: str, seed: int) -> None:
-    """Writes all that is expected before anything is done."""
-    policies = loaded.policies
     commit = commit_of(options.policies)
     ledger.write(
         RunStarted(
@@ -187,27 +186,8 @@ def _declare(ledger: Ledger, options: Options, loaded: Loaded, timetable: Timeta
             cores=os.cpu_count() or 1,
         )
     )
-    for finding in loaded.findings:
-        ledger.write(FindingNoted(finding))
-    for target in policies.targets:
-        ledger.write(TargetDeclared(target))
     signals = {fault.id: fault.signal for fault in FAULTS}
-    for drill in policies.drills:
-        labels = policies.alert(drill.alert).labels
-        channels = policies.priorities[drill.priority].channels
-        ledger.write(
-            DrillDeclared(
-                drill.alert, drill.priority, drill.fault, signals[drill.fault], channels, labels.get("severity", "")
-            )
-        )
-    for spared in policies.not_drilled:
-        labels = policies.alert(spared.alert).labels
-        ledger.write(DrillDeclared(spared.alert, "", "", "", (), labels.get("severity", ""), why_not=spared.why))
-    for stage in timetable.stages:
-        ledger.write(StagePlanned(stage))
-    for injection in timetable.injections:
-        ledger.write(InjectionPlanned(injection))
-    ledger.write(PlanClosed(len(timetable.injections), timetable.critical_path.total_seconds(), timetable.mix))
+    declare(ledger.write, loaded.policies, loaded.findings, timetable, signals)
 
 
 class _InboxEars:
@@ -237,6 +217,7 @@ class _Rehearsal:
         folder: Path,
         run: str,
         say: Callable[[str], None],
+        interruption: Interruption,
     ) -> None:
         self._options = options
         self._policies = policies
@@ -245,9 +226,10 @@ class _Rehearsal:
         self._folder = folder
         self._run = run
         self._say = say
+        self._interruption = interruption
         self._selectors = {alert.name: alert.selectors for alert in policies.alerts}
 
-    async def carry_out(self, interruption: Interruption) -> None:
+    async def carry_out(self) -> None:
         """Carries the timetable out, and takes everything down again: that is never broken off.
 
         Raises:
@@ -257,35 +239,42 @@ class _Rehearsal:
         assert task is not None
         try:
             async with AsyncExitStack() as exits:
-                with interruption.stops(task):
+                with self._interruption.stops(task):
                     await self._stand_up_and_drill(exits)
-        except asyncio.CancelledError as cancelled:
-            raise interruption.told(cancelled) from cancelled
-        except HarnessError as error:
-            if interruption.answered and not isinstance(error, Interrupted):
-                raise interruption.told(error) from error
-            raise
+        except (asyncio.CancelledError, HarnessError) as error:
+            failure = self._interruption.told(error)
+            if failure is error:
+                raise
+            raise failure from error
+        self._interruption.check()
+
+    def _write(self, payload: Payload) -> None:
+        """Writes an event; where that fails the run ends. Whoever wrote it, a callback often, is not broken off."""
+        try:
+            self._ledger.write(payload)
+        except LedgerError as error:
+            self._interruption.give_up(error)
 
     async def _stand_up_and_drill(self, exits: AsyncExitStack) -> None:
         artifacts = await fetch(artifacts_needed(self._policies), self._options.cache, self._say)
         await self._clear_after_the_dead()
         guard = await exits.enter_async_context(Guard.open(self._run, self._options.cache))
         exits.callback(self._redact_logs)
-        await exits.enter_async_context(StarvationWatch(self._ledger.write))
-        inbox = Inbox(self._ledger.write, CHANNELS)
+        await exits.enter_async_context(StarvationWatch(self._write))
+        inbox = Inbox(self._write, CHANNELS)
         exits.callback(inbox.close)
         authority, sinks = await self._open_sinks(exits, inbox, guard.sandbox)
         layout = self._lay_out(artifacts, guard, authority)
         exits.callback(layout.close)
         alertmanager = _site_of(layout, "alertmanager")
-        recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._ledger.write))
+        recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._write))
         copy = self._rewire(layout, sinks, alertmanager.component.addresses, recorder.address)
         runtime = ProcessRuntime(guard)
-        stack = await exits.enter_async_context(Stack(layout, runtime, self._ledger.write))
+        stack = await exits.enter_async_context(Stack(layout, runtime, self._write))
         self._progress("starting the stack")
         await stack.up({**copy.files, self._policies.prometheus_file: copy.cold})
         load = LocustLoad()
-        exits.push_async_callback(_stop_load, load, self._ledger)
+        exits.push_async_callback(self._stop_load, load)
         await self._drive_load(load, runtime, layout, guard)
         await stack.wait_first_scrape()
         await load.flowing(_FLOWING_SECONDS, minimum=5)
@@ -340,13 +329,11 @@ class _Rehearsal:
         production = {**sandbox.production, **{address: {"": recorder} for address in addresses}}
         copy = rewire(self._policies, replace(sandbox, production=production))
         for difference in copy.differences:
-            self._ledger.write(Rewired(difference))
+            self._write(Rewired(difference))
         for finding in copy.findings:
-            self._ledger.write(FindingNoted(finding))
+            self._write(FindingNoted(finding))
         for name, text in copy.files.items():
-            path = self._folder / "rewired" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self._ledger.redactor.text(text), encoding="utf-8")
+            write_whole(self._folder / "rewired" / name, self._ledger.redactor.text(text))
         return copy
 
     async def _drive_load(self, load: LocustLoad, runtime: ProcessRuntime, layout: Layout, guard: Guard) -> None:
@@ -367,7 +354,7 @@ class _Rehearsal:
 
     async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path, stop: asyncio.Event) -> None:
         stage = self._timetable.stages[0].name
-        self._ledger.write(StageStarted(stage))
+        self._write(StageStarted(stage))
         prometheus = stack.address("prometheus")
 
         async def hops(injection: Injection, since_wall: float, until_wall: float) -> None:
@@ -381,8 +368,8 @@ class _Rehearsal:
                 until_wall=until_wall,
             )
             for hop in reading.hops:
-                self._ledger.write(hop)
-            self._ledger.write(HopsRead(injection.id, reading.error))
+                self._write(hop)
+            self._write(HopsRead(injection.id, reading.error))
 
         with Journal.open(sandbox / UNDO) as journal:
             await conduct(
@@ -390,21 +377,27 @@ class _Rehearsal:
                 _FAULTS,
                 stack.lane,
                 _InboxEars(inbox),
-                self._ledger.write,
+                self._write,
                 journal,
                 hops,
                 stop=stop,
                 started_monotonic=time.monotonic(),
             )
-        self._ledger.write(StageEnded(stage))
+        self._write(StageEnded(stage))
 
     def _redact_logs(self) -> None:
         """A component may have written a credential of its lane into its log, in an address for example."""
         for log in (self._folder / "logs").glob("*.log"):
-            redact_file(log, self._ledger.redactor)
+            try:
+                redact_file(log, self._ledger.redactor)
+            except OSError as error:
+                self._interruption.give_up(unwritable(log, error))
+
+    async def _stop_load(self, load: LocustLoad) -> None:
+        self._write(await load.stop())
 
     def _progress(self, text: str) -> None:
-        self._ledger.write(Progress(text))
+        self._write(Progress(text))
 
 
 def _site_of(layout: Layout, kind: str) -> Site:
@@ -412,7 +405,3 @@ def _site_of(layout: Layout, kind: str) -> Site:
         if site.component.kind == kind and site.lane is None:
             return site
     raise StackError(f"the policies declare no component of kind {kind}", hint="name one in stack.yaml")
-
-
-async def _stop_load(load: LocustLoad, ledger: Ledger) -> None:
-    ledger.write(await load.stop())

@@ -29,6 +29,13 @@ CUT = HEARD[:3]
 """A run that ended before it had planned anything: unverified, and judged without any statistics to import."""
 
 
+def surroundings(**more: str) -> dict[str, str]:
+    """The environment with the harness and its tests to be imported; output buffered, as it is where nobody asks."""
+    ordinary = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    here = Path(__file__).parent
+    return {**ordinary, "PYTHONPATH": os.pathsep.join((str(here.parent), str(here))), **more}
+
+
 def tocsin(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     return subprocess.run(
@@ -36,7 +43,7 @@ def tocsin(*arguments: str, cwd: Path | None = None, **environment: str) -> subp
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **environment},
+        env=surroundings(**environment),
         check=False,
         timeout=60,
     )
@@ -283,7 +290,7 @@ def test_a_damaged_ledger_is_a_sentence_with_its_line(tmp_path: Path, capsys: py
     assert said.out == ""
 
 
-def piped(arguments: list[str], *, closed: str, code: str = "", **environment: str) -> tuple[int | None, str]:
+def piped(arguments: list[str], *, closed: str, code: str = "") -> tuple[int | None, str]:
     """The command with a pipe for an output whose reader is gone before it begins; exit code and the other output."""
     begin = "import sys; sys.stdin.read(); from harness.cli import main; "
     with subprocess.Popen(
@@ -292,11 +299,7 @@ def piped(arguments: list[str], *, closed: str, code: str = "", **environment: s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent.parent, Path(__file__).parent))),
-            **environment,
-        },
+        env=surroundings(),
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -344,7 +347,7 @@ def test_output_that_a_full_disk_refuses_is_a_sentence(tmp_path: Path) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            env=surroundings(),
             check=False,
         )
     assert answer.returncode == 2
@@ -370,7 +373,7 @@ def test_an_output_that_was_closed_from_the_start_is_none(tmp_path: Path, closed
         ["sh", "-c", command, sys.executable, str(folder)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env=surroundings(),
         check=False,
     )
     assert (answer.returncode, answer.stderr) == (0, "")

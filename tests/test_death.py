@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import signal
+import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from live_run import LiveRun, Traces, judged, last_words, pause, remains, start
+from live_run import PROJECT, LiveRun, Traces, judged, last_words, pause, remains, start
 
 from harness.model.stack import Artifact
 
@@ -52,7 +53,7 @@ KILLS = (
     Moment("provisioning", "run-started", up_to_seconds=0.15),
     Moment("plan", "plan-closed", up_to_seconds=0.3),
     Moment("stack-starts", "progress", up_to_seconds=1.5),
-    Moment("first-scrape", STANDS, up_to_seconds=3, stands=True),
+    Moment("first-scrape", STANDS, up_to_seconds=2, stands=True),
     Moment("fault-applying", "fault-applying", up_to_seconds=0.05, stands=True),
     Moment("faults-in-place", "injected", 3, up_to_seconds=8, stands=True),
     Moment("resolving", "healed", up_to_seconds=5, stands=True),
@@ -68,11 +69,10 @@ SIGNALS = (
 )
 
 
-def note(run: LiveRun, what: str, traces: Traces, left: list[str]) -> None:
+def note(what: str, age_seconds: float, traces: Traces, left: list[str]) -> None:
     """A row for who looks at what was tried (`pytest -s`): moment, age of the run, what was there, what is left."""
-    seconds = time.monotonic() - run.began
     there = f"{len(traces.processes)} processes, {len(traces.ports)} ports"
-    sys.stdout.write(f"| {what} | {seconds:.1f} s | {there} | {', '.join(left) or 'nothing'} |\n")
+    sys.stdout.write(f"| {what} | {age_seconds:.2f} s | {there} | {', '.join(left) or 'nothing'} |\n")
 
 
 def killed(moment: Moment, folder: Path) -> None:
@@ -83,11 +83,12 @@ def killed(moment: Moment, folder: Path) -> None:
         if moment.stands:
             assert len(traces.processes) >= COMPONENTS_OF_A_STACK, "the twin: there was something to leave behind"
             assert len(traces.ports) >= COMPONENTS_OF_A_STACK
+        age = time.monotonic() - run.began
         run.process.kill()
         assert run.end() == -signal.SIGKILL
         left = remains(run, traces)
         judgement = judged(run)
-    note(run, f"kill -9 | {moment}", traces, left)
+    note(f"kill -9 | {moment}", age, traces, left)
     assert left == []
     if moment.stands:
         assert judgement is not None
@@ -100,6 +101,7 @@ def stopped(moment: Moment, number: signal.Signals, folder: Path, *, again: bool
     with start(folder) as run:
         moment.wait(run)
         traces = run.traces()
+        age = time.monotonic() - run.began
         run.signal(number)
         if again:
             for _ in range(3):
@@ -109,7 +111,7 @@ def stopped(moment: Moment, number: signal.Signals, folder: Path, *, again: bool
         code = run.end()
         left = remains(run, traces)
         judged(run)
-    note(run, f"{number.name} | {moment}", traces, left)
+    note(f"{number.name} | {moment}", age, traces, left)
     assert left == []
     assert code == 4, run.stderr[-3000:]
     assert f"the run was stopped ({number.name})" in run.stderr
@@ -158,6 +160,36 @@ def test_ctrl_c_undoes_and_says_so(tmp_path: Path, artifacts: Mapping[str, Artif
     run = stopped(Moment("fault-in-place", "injected", stands=True), signal.SIGINT, tmp_path, again=True)
     assert "SIGINT: stopping" in run.stderr
     assert "SIGINT: the run is already ending" in run.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_any_command_is_stopped_with_a_sentence(number: signal.Signals) -> None:
+    """Before a run has begun, and in every other command, a signal is exit 4 and one line, no trace."""
+    command = subprocess.Popen(
+        ["env", "--default-signal=INT,TERM,HUP", sys.executable, "-c", WAITING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+        text=True,
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == "waiting\n"
+    command.send_signal(number)
+    _, said = command.communicate(timeout=10)
+    assert (command.returncode, said) == (4, "tocsin: stopped\n")
+
+
+WAITING = """
+import signal, sys
+import harness.cli as cli
+
+def wait(_):
+    print("waiting", flush=True)
+    while True: signal.pause()
+
+cli._doctor = wait
+raise SystemExit(cli.main(["doctor"]))
+"""
 
 
 @pytest.mark.nightly

@@ -79,7 +79,7 @@ class Project:
     def run(self, execution: Execution, *arguments: str, folder: str = "slo") -> pytest.RunResult:
         """Calls pytest over `slo/`, with that run behind it."""
         self.monkeypatch.setattr("harness.run.execute", execution)
-        return self.pytester.runpytest_inprocess(folder, "-p", "no:cacheprovider", "-p", "no:asyncio", *arguments)
+        return self.pytester.runpytest_inprocess(folder, "-p", "no:cacheprovider", "--assert=plain", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,7 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, policies: Path) -> Project:
     """A project as a user has it."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others' plugins have no part in this, and take time
     pytester.makeconftest(PLUGIN)
     pytester.makeini("[pytest]\n")
     shutil.copytree(ROOT / "slo", pytester.path / "slo", ignore=shutil.ignore_patterns("__pycache__"))
@@ -185,7 +186,7 @@ harness.run.execute = execute
 """
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "pytest", "slo", "-k", "ServerDown", "-p", "no:cacheprovider", "-p", "no:asyncio"],
+        [sys.executable, "-m", "pytest", "slo", "-k", "ServerDown", "-p", "no:cacheprovider"],
         cwd=project.pytester.path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests")))},
         stdout=subprocess.PIPE,

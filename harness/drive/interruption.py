@@ -1,4 +1,4 @@
-"""Somebody wants the run to end: Ctrl-C, `kill`, a terminal that hangs up."""
+"""A run has to end before its end: Ctrl-C, `kill`, a terminal that hangs up, a disk that takes no more lines."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Interruption:
-    """One request to stop, however often it is made; `with` listens for it.
+    """One reason to stop, however many come; `with` listens for signals.
 
-    The first signal cancels what `stops` surrounds. Those that follow are answered with a sentence and nothing else: a
-    second cancellation would break off what undoes faults and ends processes. Outside of `stops` a request is only
+    The first one cancels what `stops` surrounds. Those that follow are answered with a sentence and nothing else: a
+    second cancellation would break off what undoes faults and ends processes. Outside of `stops` a signal is only
     noted, so that no line of a ledger and no report is broken off. A signal that whoever started us has ignored
     (`nohup`) stays ignored.
 
@@ -35,12 +35,8 @@ class Interruption:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[object] | None = None
         self._by: signal.Signals | None = None
+        self._failure: HarnessError | None = None
         self._answered = False
-
-    @property
-    def answered(self) -> bool:
-        """Whether the run ends because somebody wants it to; not so where it was ending already."""
-        return self._answered
 
     def __enter__(self) -> Self:
         # Python hands signals to its main thread alone; elsewhere they belong to whoever runs us.
@@ -58,12 +54,13 @@ class Interruption:
 
     @contextmanager
     def stops(self, task: asyncio.Task[object]) -> Iterator[None]:
-        """While this lasts a request cancels the task, once; one that came before is answered at once.
+        """While this lasts the first reason cancels the task, once; one that came before is answered at once.
 
         Raises:
-            Interrupted: somebody wanted the end before it began.
+            HarnessError: there was a reason before it began.
         """
         self._loop = asyncio.get_running_loop()
+        self.check()
         if self._by is not None:
             self._answered = True
             raise self.told()
@@ -73,10 +70,28 @@ class Interruption:
         finally:
             self._task = None
 
-    def told(self, besides: BaseException | None = None) -> Interrupted:
-        """The request as an error of the run; `besides` is what else went wrong until then."""
+    def give_up(self, failure: HarnessError) -> None:
+        """Ends the run for a reason of our own; the first one is kept."""
+        self._failure = self._failure or failure
+        self._cancel()
+
+    def check(self) -> None:
+        """Raises the reason of our own, if there is one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def told(self, besides: BaseException | None = None) -> HarnessError:
+        """Why the run ended, as its error.
+
+        Args:
+            besides: what came out of it in the end: the cancellation, or what else went wrong.
+        """
         while besides is not None and not isinstance(besides, HarnessError):
             besides = besides.__context__
+        if self._failure is not None:
+            return self._failure
+        if besides is not None and (not self._answered or isinstance(besides, Interrupted)):
+            return besides
         return Interrupted(
             f"the run was stopped ({self._by.name if self._by is not None else 'cancelled'})",
             seen=None if besides is None else f"besides: {besides}",
@@ -92,9 +107,13 @@ class Interruption:
             self._loop.call_soon_threadsafe(self._answer, signal.Signals(number), first)
 
     def _answer(self, number: signal.Signals, first: bool) -> None:
-        if first and self._task is not None:
+        if first and self._task is not None and not self._answered:
             self._say(f"{number.name}: stopping; faults are undone and components are ended first")
-            self._answered = True
-            self._task.cancel()
+            self._cancel()
         else:
             self._say(f"{number.name}: the run is already ending, and cleaning up after itself")
+
+    def _cancel(self) -> None:
+        if self._task is not None and not self._answered:
+            self._answered = True
+            self._task.cancel()

@@ -55,23 +55,29 @@ def point_latest(out: Path, folder: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file of a run in one step: a reader finds it whole or not at all.
+    """Writes a file of a run in one step, in a folder that is made if need be: a reader finds it whole or not at all.
 
     Raises:
         LedgerError: it cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        raise LedgerError(
-            f"{path} cannot be written",
-            seen=error.strerror or str(error),
-            hint=f"once there is room: tocsin report {path.parent} makes every report again from the ledger",
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> LedgerError:
+    """What the system's refusal to write a file of a run means."""
+    return LedgerError(
+        f"{path} cannot be written",
+        seen=error.strerror or str(error),
+        hint="make room on that disk, or choose another folder with --out",
+    )
 
 
 def commit_of(folder: Path) -> str:

@@ -49,7 +49,7 @@ class LiveProgress:
         self._stream = stream
         self._live = not stream.closed and stream.isatty()
         self._gone = False
-        self._shown = 0
+        self._shown = ""
         self._began = time.monotonic()
         self._planned: dict[str, Injection] = {}
         self._open: set[str] = set()
@@ -73,7 +73,7 @@ class LiveProgress:
         line = _printable(self._line(event))
         if line:
             self._print(f"{time.monotonic() - self._began:6.1f} s  {line}")
-        elif self._live:
+        elif self._live and self._status() != self._shown:
             self._print()
 
     def say(self, text: str) -> None:
@@ -83,11 +83,11 @@ class LiveProgress:
     def _print(self, *lines: str) -> None:
         """Lines, and below them on a terminal the live one; all in one write, so that nothing flickers."""
         erased, status = self._erased(), self._status() if self._live else ""
-        self._shown = len(status)
+        self._shown = status
         self._write(erased + "".join(f"{line}\n" for line in lines) + status)
 
     def _erased(self) -> str:
-        return f"\r{' ' * self._shown}\r" if self._shown else ""
+        return f"\r{' ' * len(self._shown)}\r" if self._shown else ""
 
     def _status(self) -> str:
         if not self._planned:

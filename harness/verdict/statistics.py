@@ -7,6 +7,7 @@ default is two-sided). scipy is imported where it is needed: it is slow to load,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from harness.model.verdicts import Quantiles, Verdict
 
@@ -54,6 +55,7 @@ def is_below(successes: int, trials: int, target: float) -> bool:
     return upper_bound(successes, trials) < target - _EXACT
 
 
+@cache
 def trials_needed(target: float, failures: int) -> int:
     """The smallest number of trials that proves `target` although so many of them failed.
 

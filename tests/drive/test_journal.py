@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.drive.faults import LaneControl, Proof
-from harness.drive.journal import Journal, Outstanding, Replayed, replay
+from harness.drive.journal import Journal, Outstanding, Replayed, TakenBack, replay, take_back
 from harness.errors import FaultError, LedgerError
 
 FACTS = {"host": "127.0.0.1", "port": "3306", "mysql_password": "geheim 비밀"}
@@ -239,3 +239,57 @@ def test_a_writer_that_is_killed_leaves_what_it_said_it_had_written(path: Path) 
     assert there[: len(said)] == [f"injection-{number}" for number in said]
     assert len(there) - len(said) <= 1
     assert all(json.loads(line)["schema"] == "tocsin/undo/1" for line in path.read_text().splitlines())
+
+
+async def test_facts_of_another_version_are_told_and_kept(path: Path) -> None:
+    """A fault whose facts are not what it writes today cannot be taken back; that blocks no other one, nor the run."""
+
+    class Strict(_Remembering):
+        async def undo_from(self, facts: Mapping[str, str]) -> bool:
+            return bool(facts["socket"])
+
+    recorded(path, ("break", "A-1"), ("strict", "A-2"))
+    faults = {"break": _Remembering(), "strict": Strict()}
+    left, other = await replay(path, faults)
+    assert other == Replayed("break", "A-1", True)
+    assert (left.injection, left.undone) == ("A-2", False)
+    assert "'socket'" in left.error
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence", "whole"),
+    [
+        (_Remembering(), "run-1 died with break of A-1 in place: it was taken back", True),
+        (_Remembering(left=False), "run-1 died with break of A-1 in place: nothing of it was left", True),
+        (_Remembering(fails=True), "could not be taken back; its sandbox is kept", False),
+    ],
+)
+async def test_what_became_of_a_dead_runs_fault_is_a_sentence(
+    fault: _Remembering, sentence: str, whole: bool, path: Path
+) -> None:
+    """Undone, nothing left to undo, or not undone: a person is told, and only the last keeps the sandbox."""
+    recorded(path, ("break", "A-1"))
+    back = await take_back("run-1", path, {"break": fault})
+    assert back.whole is whole
+    (told,) = back.told
+    assert sentence in told
+
+
+async def test_a_journal_that_cannot_be_read_keeps_its_sandbox(path: Path) -> None:
+    """What is no journal may hide a fault: it is told, kept, and never an error of the run that finds it."""
+    path.write_text("not a journal\n")
+    back = await take_back("run-1", path, {})
+    assert not back.whole
+    assert "its sandbox is kept" in back.told[0]
+
+
+async def test_a_sandbox_without_a_journal_is_whole(path: Path) -> None:
+    """A run that died before its first fault left nothing in place, and there is nothing to tell."""
+    assert await take_back("run-1", path, {}) == TakenBack((), True)
+
+
+def recorded(path: Path, *faults: tuple[str, str]) -> None:
+    """The journal of a run that died with these faults in place."""
+    with Journal.open(path) as journal:
+        for fault, injection in faults:
+            journal.record(fault, injection, FACTS)

@@ -178,6 +178,18 @@ def test_on_a_terminal_the_last_line_tells_what_is_under_way(
     assert "\x1b" not in stream.getvalue()
 
 
+def test_nothing_is_written_where_nothing_changes() -> None:
+    """Hops and messages on their way come by the hundred: the live line is not drawn again for each of them."""
+    stream = Terminal()
+    progress = LiveProgress(stream)
+    hop = HopSeen("ServerDown-1", "ServerDown", "visible", 1.0, "prometheus")
+    for event in numbered([(EPOCH, InjectionPlanned(injection("ServerDown", 1, "lane-01"))), (EPOCH, hop)]):
+        progress.show(event)
+    before = stream.getvalue()
+    progress.show(Event(3, EPOCH, 0.0, hop.kind, hop))
+    assert stream.getvalue() == before != ""
+
+
 def test_lines_are_the_same_with_and_without_a_terminal() -> None:
     """The live line leaves nothing behind in what was printed above it."""
     terminal, plain = Terminal(), io.StringIO()

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,38 @@ async def test_the_sweep_takes_dead_runs_only(tmp_path: Path, started: list[subp
         assert alive.sandbox.is_dir()
         assert {path.name for path in (tmp_path / "sandboxes").iterdir()} == {"alive", "alive.lock"}
         assert ended(started[0])
+
+
+async def test_what_is_spared_is_left_and_its_processes_are_not(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    """A dead run's folder that somebody still needs stays for the next sweep; what ran in it is ended all the same."""
+    (tmp_path / "sandboxes" / "dead").mkdir(parents=True)
+    sleeper(started, {RUN_VARIABLE: "dead"})
+    with abandoned(tmp_path) as left:
+        left[0].spared = True
+    assert (tmp_path / "sandboxes" / "dead").is_dir()
+    assert ended(started[0])
+    with abandoned(tmp_path) as left:
+        assert [one.run for one in left] == ["dead"]
+    assert list((tmp_path / "sandboxes").iterdir()) == []
+
+
+async def test_nobody_else_sweeps_what_is_looked_into(tmp_path: Path) -> None:
+    """While one run looks into a dead one's sandbox, another neither sees nor removes it; nor after a failed look."""
+    (tmp_path / "sandboxes" / "dead").mkdir(parents=True)
+    with suppress(StackError), abandoned(tmp_path) as mine:
+        with abandoned(tmp_path) as others:
+            assert (len(mine), others) == (1, ())
+        raise StackError("it could not look")
+    assert (tmp_path / "sandboxes" / "dead").is_dir()
+
+
+def test_where_nothing_was_left_nothing_is_swept(tmp_path: Path) -> None:
+    """A cache without sandboxes is not touched."""
+    with abandoned(tmp_path / "cache") as left:
+        assert left == ()
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

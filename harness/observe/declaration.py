@@ -1,0 +1,56 @@
+"""What is expected, written before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from harness.model.events import (
+    DrillDeclared,
+    FindingNoted,
+    InjectionPlanned,
+    Payload,
+    PlanClosed,
+    StagePlanned,
+    TargetDeclared,
+)
+from harness.model.findings import Finding
+from harness.model.plan import Timetable
+from harness.model.policy import Policies
+
+
+def declare(
+    write: Callable[[Payload], object],
+    policies: Policies,
+    findings: Sequence[Finding],
+    timetable: Timetable,
+    signals: Mapping[str, str],
+) -> None:
+    """Writes all that a run will be held to, and closes the plan: nothing is planned after the first fault.
+
+    Args:
+        write: writes one event to the ledger.
+        policies: what was promised.
+        findings: what was found in the policies.
+        timetable: what will be tried.
+        signals: id of a fault -> whether its signal is real or simulated.
+    """
+    for finding in findings:
+        write(FindingNoted(finding))
+    for target in policies.targets:
+        write(TargetDeclared(target))
+    for drill in policies.drills:
+        labels = policies.alert(drill.alert).labels
+        channels = policies.priorities[drill.priority].channels
+        write(
+            DrillDeclared(
+                drill.alert, drill.priority, drill.fault, signals[drill.fault], channels, labels.get("severity", "")
+            )
+        )
+    for spared in policies.not_drilled:
+        labels = policies.alert(spared.alert).labels
+        write(DrillDeclared(spared.alert, "", "", "", (), labels.get("severity", ""), why_not=spared.why))
+    for stage in timetable.stages:
+        write(StagePlanned(stage))
+    for injection in timetable.injections:
+        write(InjectionPlanned(injection))
+    write(PlanClosed(len(timetable.injections), timetable.critical_path.total_seconds(), timetable.mix))
