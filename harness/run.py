@@ -260,7 +260,6 @@ class _Rehearsal:
         await self._clear_after_the_dead()
         guard = await exits.enter_async_context(Guard.open(self._run, self._options.cache))
         exits.callback(self._redact_logs)
-        await exits.enter_async_context(StarvationWatch(self._write))
         inbox = Inbox(self._write, CHANNELS)
         exits.callback(inbox.close)
         authority, sinks = await self._open_sinks(exits, inbox, guard.sandbox)
@@ -279,6 +278,8 @@ class _Rehearsal:
         await stack.wait_first_scrape()
         await load.flowing(_FLOWING_SECONDS, minimum=5)
         await stack.reload_prometheus(copy.files)
+        # From here on only: what is late while everything starts at once is no trial.
+        await exits.enter_async_context(StarvationWatch(self._write))
         self._progress("every target is scraped, load flows, the rules are loaded: the drills begin")
         over = asyncio.Event()
         watching = asyncio.create_task(load.ended(), name="watch over the load")
