@@ -150,8 +150,10 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
             ended = RunEnded(spent, str(failure), failure.exit_code) if failure else RunEnded(spent)
             try:
                 ledger.write(ended)
-            except LedgerError as unwritten:
-                raise failure or unwritten from unwritten
+            except LedgerError:
+                if failure is None:
+                    raise
+                raise failure from None
             if failure is not None:
                 say(str(failure))
         write_reports(folder)

@@ -205,7 +205,7 @@ def _remains(run: LiveRun, traces: Traces) -> list[str]:
     listening = {
         connection.laddr.port
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.ip == "127.0.0.1"
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.ip == "127.0.0.1"
     }
     left += [f"port {port}" for port in sorted(traces.ports & listening)]
     if run.id:
