@@ -215,7 +215,12 @@ def _run(arguments: argparse.Namespace) -> int:
         folder = execute(options, progress.show, progress.say)
     text, code = _rendered(arguments.format, folder, arguments.output)
     _say(f"files of this run: {folder}")
-    _emit(text, arguments.output)
+    try:
+        _emit(text, arguments.output)
+    except UsageError as error:
+        if code == 0:
+            raise
+        _say(str(error))  # a terminal that hung up stopped the run, say: its own code tells more
     return code
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
 import random
 import secrets
 import signal
@@ -16,6 +19,7 @@ from pathlib import Path
 import pytest
 from live_run import PROJECT, LiveRun, Traces, judged, last_words, pause, remains, start
 
+from harness.cli import cache_folder
 from harness.model.stack import Artifact
 
 pytestmark = pytest.mark.stack
@@ -206,6 +210,29 @@ def test_signals_at_random_moments(
 ) -> None:
     """Stopped at an instant drawn anew within each phase of a run, it ends in order."""
     stopped(moment, number, tmp_path)
+
+
+@pytest.mark.nightly
+def test_a_terminal_that_hangs_up_stops_the_run(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """The terminal's end is SIGHUP and a screen that takes no more text: the run ends in order, by its own code."""
+    command = [sys.executable, "-m", "harness", "run", "--out", str(tmp_path / "runs"), "--only", "ServerDown"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.chdir(PROJECT)
+        os.execv(command[0], command)  # noqa: S606 - nothing of ours may stand between it and the terminal
+    seen = b""
+    while b"drills begin" not in seen:
+        seen += os.read(terminal, 65536)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 4
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if not path.is_symlink())
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["verdict"], summary["exit_code"]) == ("error", 4)
+    assert "the run was stopped (SIGHUP)" in (folder / "ledger.jsonl").read_text()
+    assert not (cache_folder() / "sandboxes" / folder.name).exists()
 
 
 @pytest.mark.nightly
