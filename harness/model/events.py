@@ -288,7 +288,10 @@ class Starved:
 
 @dataclass(frozen=True, slots=True)
 class LoadMeasured:
-    """Load over the run, from raw samples timed from the intended start."""
+    """Load over the run, from raw samples timed from the intended start.
+
+    `longest_gap_seconds` is, by lane, the longest time without a request from the lane's first one to the end.
+    """
 
     kind: ClassVar[str] = "load-measured"
     requests: int
@@ -297,6 +300,7 @@ class LoadMeasured:
     p95_seconds: float
     max_seconds: float
     by_lane: Mapping[str, int] = field(default_factory=dict)
+    longest_gap_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Injection:
     `start` counts from the start of the stage and is the earliest instant; the lane's injections run in order.
     `phase` is added when the lane is free, `heal_after` once the messages are there (or the hold is over), so that
     neither instant is locked to Prometheus's phases. `hold` is how long a message may take, from due, before it is
-    lost. `trials` are the channels that must hear.
+    lost. `channels` are those that must hear, each of them one trial.
     """
 
     id: str

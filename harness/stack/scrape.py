@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import yaml
@@ -13,12 +14,18 @@ from harness.model.stack import Address
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target as Prometheus sees it; `error` is what its last scrape failed of."""
+    """A target as Prometheus sees it; `error` is what its last scrape failed of.
+
+    `interval` is the one that its job had when Prometheus last looked for targets, `scraped_at` the instant of its last
+    scrape, both in Prometheus's own spelling.
+    """
 
     pool: str
     url: str
     up: bool
     error: str
+    interval: str = ""
+    scraped_at: str = ""
 
     def is_at(self, address: Address) -> bool:
         """Whether it is scraped at that address."""
@@ -36,6 +43,8 @@ def read_targets(body: object) -> tuple[Target, ...]:
             url=_text(item, "scrapeUrl"),
             up=_text(item, "health") == "up",
             error=_text(item, "lastError"),
+            interval=_text(item.get("discoveredLabels") if isinstance(item, dict) else None, "__scrape_interval__"),
+            scraped_at=_text(item, "lastScrape"),
         )
         for item in _items(_within(body, "data", "activeTargets"))
     )
@@ -43,10 +52,14 @@ def read_targets(body: object) -> tuple[Target, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What Prometheus's own configuration leads to: its scrape jobs, and whether it has somebody to alert."""
+    """What Prometheus's own configuration leads to: its scrape jobs, and whether it has somebody to alert.
+
+    `intervals` are the jobs' own, in Prometheus's normal form.
+    """
 
     jobs: tuple[str, ...]
     alerting: bool
+    intervals: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_configuration(body: object) -> Expected:
@@ -57,6 +70,7 @@ def read_configuration(body: object) -> Expected:
     return Expected(
         jobs=tuple(_text(job, "job_name") for job in jobs),
         alerting=bool(isinstance(alerting, dict) and alerting.get("alertmanagers")),
+        intervals={_text(job, "job_name"): text for job in jobs if (text := _text(job, "scrape_interval"))},
     )
 
 

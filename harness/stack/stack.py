@@ -26,6 +26,7 @@ from harness.stack.supervisor import Supervisor
 READY_SECONDS = 30.0
 STOP_GRACE_SECONDS = 0.2
 _RELOAD_SECONDS = 10.0
+_SCRAPE_SECONDS = 15.0
 _SCRAPE_POLL_SECONDS = 0.05
 
 SUBJECT = "subject"
@@ -140,22 +141,29 @@ class Stack:
         raise StackError(f"The policies declare no {kind}", hint=f"add a component of kind {kind} that all lanes share")
 
     async def reload_prometheus(self, files: Mapping[str, str]) -> None:
-        """Writes files of the rewired copy again and has Prometheus load them; returns when it did.
+        """Writes files of the rewired copy again and has Prometheus load them; returns when it works by them.
+
+        Until it has looked for its targets again (every 5 s), Prometheus goes on scraping at the old intervals and,
+        in version 2, has no Alertmanager: what fires meanwhile is told to nobody. A target whose interval
+        changed is then a new one, and the old one leaves a stale marker behind, which the second sample of the new one
+        is sure to follow: until then an alert may resolve and fire anew for no reason.
 
         Raises:
             StackError: Prometheus did not take them.
+            NotReady: Prometheus did not find its targets, or its Alertmanager, in time.
         """
         self._put(files)
         answer = await ask(self.address("prometheus"), "/-/reload", method="POST", within_seconds=_RELOAD_SECONDS)
-        if isinstance(answer, Answer) and answer.status == 200:
-            return
-        raise StackError(
-            "Prometheus did not load the rewired configuration",
-            expected="POST /-/reload answers 200",
-            seen=answer if isinstance(answer, str) else f"{answer.status}: {answer.body.strip()}",
-        )
+        if not isinstance(answer, Answer) or answer.status != 200:
+            raise StackError(
+                "Prometheus did not load the rewired configuration",
+                expected="POST /-/reload answers 200",
+                seen=answer if isinstance(answer, str) else f"{answer.status}: {answer.body.strip()}",
+            )
+        first = {(target.pool, target.url): target.scraped_at for target in await self._targets(lambda one: one.up)}
+        await self._targets(lambda one: one.up and one.scraped_at != first.get((one.pool, one.url)))
 
-    async def wait_first_scrape(self, deadline_seconds: float = 15.0) -> tuple[Target, ...]:
+    async def wait_first_scrape(self, deadline_seconds: float = _SCRAPE_SECONDS) -> tuple[Target, ...]:
         """Waits until Prometheus has a first sample of every target and an Alertmanager to send to.
 
         Targets that production addresses where no component of ours is (the layout's `nowhere`) can never be up: they
@@ -164,6 +172,16 @@ class Stack:
 
         Raises:
             NotReady: Prometheus did not find its targets, or its Alertmanager, in time.
+        """
+        return tuple(target for target in await self._targets(lambda one: one.up, deadline_seconds) if not target.up)
+
+    async def _targets(
+        self, good: Callable[[Target], bool], deadline_seconds: float = _SCRAPE_SECONDS
+    ) -> tuple[Target, ...]:
+        """All targets as soon as those that lead somewhere are good, or at the deadline.
+
+        Raises:
+            NotReady: Prometheus did not find what its configuration names in time.
         """
         began = time.monotonic()
         expected: Expected | None = None
@@ -178,8 +196,8 @@ class Stack:
                 missing = error.what
             awaited = [target for target in targets if not target.is_at(self.layout.nowhere)]
             waited = time.monotonic() - began
-            if missing is None and (all(target.up for target in awaited) or waited >= deadline_seconds):
-                return tuple(target for target in targets if not target.up)
+            if missing is None and (all(map(good, awaited)) or waited >= deadline_seconds):
+                return targets
             if waited >= deadline_seconds:
                 raise NotReady(
                     "Prometheus did not make its first scrape in time",
@@ -265,6 +283,8 @@ def _missing(expected: Expected, targets: tuple[Target, ...], alertmanagers: int
     found = {target.pool for target in targets}
     if empty := [job for job in expected.jobs if job not in found]:
         return f"no target yet of {', '.join(empty)}"
+    if old := [target for target in targets if target.interval != expected.intervals.get(target.pool, target.interval)]:
+        return f"{old[0].pool} at {old[0].url} is scraped every {old[0].interval}, as before the configuration changed"
     return "no Alertmanager yet" if expected.alerting and not alertmanagers else None
 
 

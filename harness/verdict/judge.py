@@ -28,6 +28,10 @@ from harness.verdict.targets import Sample
 from harness.verdict.targets.registry import TARGETS
 from harness.verdict.trials import FAILED, UNJUDGED, judge_injection
 
+LOAD_GAP_SECONDS = 10.0
+"""How long a lane may be without a request. Twice what a request may take before it is given up, and ten times what is
+seen between the requests of a few users; a lane that is silent for longer raises no ratio and hears no false alarm."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
@@ -189,6 +193,12 @@ def _doubts(
             said = f"; its last line: {gone.output[-1]}" if gone.output else ""
             short = f"{name} ended {ended} and no fault of the plan ended it"
             yield _Reason(Verdict.UNVERIFIED, f"{short}{said}", short)
+    for lane, seconds in told.load.longest_gap_seconds.items() if told.load else ():
+        if seconds >= LOAD_GAP_SECONDS:
+            yield _Reason(
+                Verdict.UNVERIFIED,
+                f"no load reached {lane} for {seconds:.1f} s: what needs traffic was not tried there",
+            )
     if not own:
         yield _Reason(Verdict.UNVERIFIED, "nothing was planned, so nothing was heard")
     for story in told.stories:

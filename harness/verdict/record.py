@@ -223,6 +223,11 @@ def _damage(
         yield "the plan was never completed"
     elif len(injections) < plan.injections:
         yield f"the ledger tells of {len(injections)} of {plan.injections} planned injections"
+    elif len(injections) > plan.injections:
+        yield f"{len(injections)} injections are planned, and the plan was closed with {plan.injections}"
+    kinds = [type(event.payload) for event in ledger]
+    if FaultApplying in kinds and {InjectionPlanned, PlanClosed} & set(kinds[kinds.index(FaultApplying) :]):
+        yield "the plan was changed after the first fault"
     for event in ledger:
         if isinstance(event.payload, StageEnded) and event.payload.why:
             yield f"the stage {event.payload.stage} was cut short: {event.payload.why}"

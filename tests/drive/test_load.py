@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -109,8 +109,22 @@ def test_load_is_measured_from_its_samples() -> None:
     assert (measured.requests, measured.failures) == (101, 1)
     assert (measured.p50_seconds, measured.p95_seconds, measured.max_seconds) == (0.51, 0.96, 9)
     assert measured.by_lane == {"lane-00": 50, "lane-01": 50, "lane-07": 1}
+    assert measured.longest_gap_seconds.keys() == measured.by_lane.keys()
     nothing = measure([])
     assert (nothing.requests, nothing.p95_seconds <= 1e9, nothing.max_seconds <= 1e9) == (0, False, False)
+
+
+def test_the_longest_gap_of_a_lane_is_told() -> None:
+    """From the lane's first request to the end: between two, while nothing but one waits, and after the last one."""
+
+    def sample(lane: str, started: float, seconds: float) -> Sample:
+        return Sample(started, started, seconds, lane, "GET", "/", 200, None)
+
+    samples = [sample("a", 10, 1), sample("a", 14, 1), sample("b", 12, 1), sample("b", 13, 8)]
+    assert measure(samples).longest_gap_seconds == {"a": 6, "b": 8}
+    assert measure(samples, until=40.0).longest_gap_seconds == {"a": 25, "b": 19}
+    assert measure(samples, until=21.0).longest_gap_seconds == {"a": 6, "b": 8}
+    assert measure([sample("a", 1, 0)]).longest_gap_seconds == {"a": 0}
 
 
 @dataclass
@@ -221,7 +235,9 @@ async def test_load_reaches_every_lane_at_its_pace(bench: Bench) -> None:
 
     data = (bench.directory / "samples.jsonl").read_bytes()
     assert data.endswith(b"\n")
-    assert measured == measure(read_samples(data))
+    again = measure(read_samples(data))
+    assert replace(measured, longest_gap_seconds={}) == replace(again, longest_gap_seconds={})
+    assert max(measured.longest_gap_seconds.values()) < 5
     assert (measured.failures, set(measured.by_lane)) == (0, {"lane-01", "lane-02"})
     assert min(measured.by_lane.values()) > 0.5 * max(measured.by_lane.values())
     assert {(sample.method, sample.name) for sample in bench.samples()} >= {

@@ -212,6 +212,8 @@ global:
   smtp_smarthost: smtp.example.com:587
   smtp_auth_password: {SECRET}
   slack_api_url: https://hooks.example.com/{SECRET}
+  opsgenie_api_key: {SECRET}
+  victorops_api_key_file: /etc/alertmanager/secrets/victorops
 route: {{receiver: "team a/b"}}
 receivers:
   - name: team a/b
@@ -257,6 +259,16 @@ def test_no_secret_is_listed() -> None:
     assert "<redacted>" in text
     whole = rewire(shipped(), SANDBOX)
     assert listed(whole)["global.smtp_auth_password_file"].before == "/etc/alertmanager/secrets/smtp-password"
+
+
+def test_no_secret_of_production_is_in_the_copy() -> None:
+    """The copy is kept with the run and sent around: what integrations without a sink would use is left out of it."""
+    rewired = rewire(with_documents(prometheus=WILD, alertmanager=MAIL), SANDBOX)
+    assert not [name for name, text in rewired.files.items() if SECRET in text]
+    assert listed(rewired)["global.opsgenie_api_key"].before == "<redacted>"
+    world = alertmanager(rewired)["global"]
+    assert world["victorops_api_key_file"] == "/etc/alertmanager/secrets/victorops"
+    assert world["smtp_auth_password"] == "sandbox-password"
 
 
 def test_a_setting_that_is_a_truth_value_is_written_as_one() -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiomysql
 import pytest
@@ -236,8 +236,13 @@ def test_targets_are_read_from_prometheuss_answers() -> None:
         "new at http://127.0.0.1:7/metrics: not scraped yet",
     ]
     assert read_alertmanagers({"data": {"activeAlertmanagers": [{"url": "x"}]}}) == 1
-    text = "alerting:\n  alertmanagers:\n  - scheme: http\nscrape_configs:\n- job_name: 'a b'\n- job_name: c\n"
-    assert read_configuration({"data": {"yaml": text}}) == Expected(("a b", "c"), alerting=True)
+    text = (
+        "alerting:\n  alertmanagers:\n  - scheme: http\n"
+        "scrape_configs:\n- job_name: 'a b'\n  scrape_interval: 2s\n- job_name: c\n"
+    )
+    assert read_configuration({"data": {"yaml": text}}) == Expected(
+        ("a b", "c"), alerting=True, intervals={"a b": "2s"}
+    )
     assert read_configuration({"data": {"yaml": "global: {}\n"}}) == Expected((), alerting=False)
     with pytest.raises(StackError, match="form that we do not know"):
         read_targets({"status": "error"})
@@ -248,7 +253,7 @@ RULES = "groups: [{name: g, rules: [{alert: Always, expr: vector(1)}]}]\n"
 Config = Callable[..., dict[str, str]]
 
 
-def configuration(layout: Layout, *, rules: str = "", wrong: bool = False) -> dict[str, str]:
+def configuration(layout: Layout, *, rules: str = "", wrong: bool = False, interval: str = "500ms") -> dict[str, str]:
     """A configuration that scrapes every component of the layout; with a job that leads nowhere if `wrong`."""
     jobs = [
         {
@@ -262,7 +267,7 @@ def configuration(layout: Layout, *, rules: str = "", wrong: bool = False) -> di
         jobs.append({"job_name": "wrong", "static_configs": [{"targets": [str(layout.nowhere)]}]})
     alertmanager = str(layout.production["alertmanager:9093"][""])
     prometheus = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": "1s"},
         "rule_files": [rules] if rules else [],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
         "scrape_configs": jobs,
@@ -273,11 +278,16 @@ def configuration(layout: Layout, *, rules: str = "", wrong: bool = False) -> di
     }
 
 
+async def answered(made: Standing, path: str) -> Any:
+    """What Prometheus's API answers."""
+    answer = await ask(made.stack.address("prometheus"), f"/api/v1/{path}")
+    assert isinstance(answer, Answer)
+    return json.loads(answer.body)
+
+
 async def samples(made: Standing, query: str) -> list[str]:
     """The values that Prometheus answers a query with."""
-    answer = await ask(made.stack.address("prometheus"), f"/api/v1/query?query={query}")
-    assert isinstance(answer, Answer)
-    return [result["value"][1] for result in json.loads(answer.body)["data"]["result"]]
+    return [result["value"][1] for result in (await answered(made, f"query?query={query}"))["data"]["result"]]
 
 
 @pytest.mark.stack
@@ -305,9 +315,19 @@ class TestRealComponents:
         assert not guardian.carriers(made.guard.run)
 
     async def rules_are_loaded_when_the_stack_is_warm(self, made: Standing) -> None:
-        """A reload with rules makes them fire; a broken one is told in Prometheus's own words."""
-        hot = configuration(made.layout, rules="all.rules.yml") | {"all.rules.yml": RULES}
+        """A reload with rules makes them fire; a broken one is told in Prometheus's own words.
+
+        When it returns, Prometheus has an Alertmanager again, scrapes as it was told to, and lost sight of no target.
+        """
+        hot = configuration(made.layout, rules="all.rules.yml", interval="2s") | {"all.rules.yml": RULES}
         await made.stack.reload_prometheus(hot)
+        loaded = time.monotonic()
+        assert read_alertmanagers(await answered(made, "alertmanagers")) == 1
+        targets = read_targets(await answered(made, "targets"))
+        assert {target.interval for target in targets} == {"2s"}
+        while time.monotonic() < loaded + 3:  # a stale marker of the old target would come within 1.05 s
+            assert await samples(made, "up==1") == ["1"] * len(targets)
+            await asyncio.sleep(0.05)
         async with asyncio.timeout(10):
             while not await samples(made, "ALERTS"):  # noqa: ASYNC110 - Prometheus tells when it is asked
                 await asyncio.sleep(0.05)

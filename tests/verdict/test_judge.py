@@ -20,6 +20,7 @@ from harness.model.events import (
     HopSeen,
     Injected,
     InjectionPlanned,
+    LoadMeasured,
     MessageArrived,
     MessageInterfered,
     Payload,
@@ -403,6 +404,29 @@ def test_fewer_injections_than_planned_are_noticed() -> None:
     judgement = judge(smoke(change=more))
     assert judgement.verdict is Verdict.UNVERIFIED
     assert "the ledger tells of 8 of 9 planned injections" in judgement.reasons
+
+
+def test_more_injections_than_planned_are_noticed() -> None:
+    """Nothing is added after a bad look: neither to a plan that is closed nor once the faults have begun."""
+
+    def fewer(payload: Payload) -> Payload:
+        return replace(payload, injections=7) if isinstance(payload, PlanClosed) else payload
+
+    judgement = judge(smoke(change=fewer))
+    assert judgement.verdict is Verdict.UNVERIFIED
+    assert "8 injections are planned, and the plan was closed with 7" in judgement.reasons
+    judgement = judge(smoke(extra=[(20.0, PlanClosed(8, 60.0, {}))]))
+    assert judgement.verdict is Verdict.UNVERIFIED
+    assert "the plan was changed after the first fault" in judgement.reasons
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(9.9, Verdict.PASS), (10.0, Verdict.UNVERIFIED)])
+def test_a_lane_without_load_is_noticed(seconds: float, verdict: Verdict) -> None:
+    """Load that stopped reaching a lane, though its process lived: no error ratio could rise there."""
+    load = LoadMeasured(900, 0, 0.1, 0.1, 0.1, {"lane-01": 900}, {"lane-01": seconds, "lane-02": 0.5})
+    judgement = judge(smoke(extra=[(200.0, load)]))
+    assert judgement.verdict is verdict
+    assert any("no load reached lane-01 for" in reason for reason in judgement.reasons) is (verdict is not Verdict.PASS)
 
 
 def test_missing_lines_are_noticed() -> None:

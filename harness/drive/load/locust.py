@@ -43,6 +43,7 @@ class LocustLoad:
         self._locustfile = Path()
         self._path = Path()
         self._offset = 0
+        self._ended_at: float | None = None
         self._reader = SampleReader()
         self._samples: list[Sample] = []
         self._stopped = False
@@ -145,7 +146,7 @@ class LocustLoad:
         died = not self._stopped and not self._running.alive
         code = await self._running.wait() if died else 0
         if not self._stopped:
-            self._stopped = True
+            self._stopped, self._ended_at = True, time.time()
             await self._running.stop(STOP_SECONDS)
             self._read()
         if died:
@@ -155,7 +156,7 @@ class LocustLoad:
                 seen=f"{len(self._samples)} requests until then",
                 output=self._running.tail(_TAIL_LINES),
             )
-        return measure(self._samples)
+        return measure(self._samples, self._ended_at)
 
     def _started(self) -> Running:
         if self._running is None:

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.errors import HarnessError
 from harness.model.events import LoadMeasured
@@ -90,8 +91,13 @@ def quantile(values: Sequence[float], q: float) -> float:
     return sorted(values)[rank - 1]
 
 
-def measure(samples: Iterable[Sample]) -> LoadMeasured:
-    """Load over a run. Without any request its times are not a number, so that no limit is kept by them."""
+def measure(samples: Iterable[Sample], until: float | None = None) -> LoadMeasured:
+    """Load over a run. Without any request its times are not a number, so that no limit is kept by them.
+
+    Args:
+        samples: every request.
+        until: when the load was ended, Unix seconds; the last sign of life of any lane where None.
+    """
     taken = list(samples)
     seconds = [sample.seconds for sample in taken]
     return LoadMeasured(
@@ -101,7 +107,20 @@ def measure(samples: Iterable[Sample]) -> LoadMeasured:
         p95_seconds=quantile(seconds, 0.95) if seconds else math.nan,
         max_seconds=max(seconds, default=math.nan),
         by_lane=dict(sorted(Counter(sample.lane for sample in taken).items())),
+        longest_gap_seconds=_gaps(taken, until),
     )
+
+
+def _gaps(samples: Sequence[Sample], until: float | None) -> dict[str, float]:
+    """By lane the longest time in which no request began or ended."""
+    alive: dict[str, set[float]] = {}
+    for sample in samples:
+        alive.setdefault(sample.lane, set()).update((sample.started_at, sample.intended_at + sample.seconds))
+    end = max((max(instants) for instants in alive.values()), default=0.0) if until is None else until
+    return {
+        lane: max(after - before for before, after in pairwise([*sorted(instants), max(end, *instants)]))
+        for lane, instants in sorted(alive.items())
+    }
 
 
 def _sample(line: bytes, number: int) -> Sample:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import quote
 
 from harness.model.stack import ReceiverBinding
 from harness.policy.parse.alertmanager import INTEGRATION_SUFFIX
-from harness.policy.rewire.document import NOTHING, Edits, Value, entries, settings, shown, text_of
+from harness.policy.rewire.document import NOTHING, Edits, Value, entries, is_secret, settings, shown, text_of
 
 _SINK = "messages of {key} are heard in the sandbox"
 _NO_SINK = "no sink of the sandbox hears this, and nothing leaves the machine"
@@ -18,6 +18,7 @@ def rewire(document: dict[str, Value], edits: Edits, bindings: Sequence[Receiver
     by_key = {binding.key: binding for binding in bindings}
     for binding in bindings:
         _global(document, binding, edits)
+    _secrets(settings(document.get("global")), {name for one in bindings for name in one.global_settings or {}}, edits)
     for index, entry in enumerate(entries(document.get("receivers"))):
         receiver = settings(entry)
         path = f"receivers[{index}]"
@@ -41,6 +42,11 @@ def _global(document: dict[str, Value], binding: ReceiverBinding, edits: Edits) 
     why = _SINK.format(key=binding.key)
     edits.drop(world, "global", binding.global_dropped, why)
     _write(world, "global", wanted, binding, edits)
+
+
+def _secrets(world: dict[str, Value], ours: Collection[str], edits: Edits) -> None:
+    """Credentials that integrations without a sink would use: the copy is kept with the run, and nobody needs them."""
+    edits.drop(world, "global", [name for name in world if is_secret(name) and name not in ours], _NO_SINK)
 
 
 def _bind(integration: dict[str, Value], path: str, binding: ReceiverBinding, receiver: str, edits: Edits) -> None:
