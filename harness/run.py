@@ -40,7 +40,7 @@ from harness.observe.channels import Sink
 from harness.observe.channels.registry import CHANNELS
 from harness.observe.declaration import declare
 from harness.observe.folder import attempt, commit_of, new_folder, point_latest, unwritable, write_whole
-from harness.observe.hops import read_hops
+from harness.observe.hops import read_hops, wait_quiet
 from harness.observe.inbox import Inbox, Interference
 from harness.observe.ledger import Ledger
 from harness.observe.recorder import Recorder
@@ -383,10 +383,11 @@ class _Rehearsal:
                 self._write,
                 journal,
                 hops,
+                quiet=partial(wait_quiet, prometheus),
                 stop=stop,
                 started_monotonic=time.monotonic(),
             )
-        self._write(StageEnded(stage))
+        self._write(StageEnded(stage, "the load ended before the drills did" if stop.is_set() else ""))
 
     def _redact_logs(self) -> None:
         """A component may have written a credential of its lane into its log, in an address for example."""

@@ -1,7 +1,7 @@
 """The conductor: carries a timetable out, one task a lane, and never leaves a fault behind.
 
     wait for the start -> phase -> apply -> prove (t0) -> firing heard, or the hold is over -> heal after a drawn time
-        -> undo -> resolved heard, or the hold is over -> hops read -> closed
+        -> undo -> resolved heard, or the hold is over -> hops read -> closed -> no alert is left in the lane
 
 Order and instants come from the timetable. Nothing that was heard changes what is tried: it only ends a wait early,
 and the time that is drawn for healing comes on top of that. Whatever ends a lane (an effect that is not seen, a stop,
@@ -31,6 +31,7 @@ from harness.model.events import (
     InjectionUnverified,
     LaneRetired,
     Payload,
+    Progress,
 )
 from harness.model.notifications import Status
 from harness.model.plan import Control, Injection, Timetable
@@ -85,18 +86,25 @@ ReadHops = Callable[[Injection, float, float], Awaitable[None]]
 used again."""
 
 
+Quiet = Callable[[str, float], Awaitable[tuple[str, ...]]]
+"""Waits until no alert of a lane is pending or firing, so many seconds at most; those that still are. What the fault
+before has raised would else be heard as the work of the next one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long things may take, in seconds.
 
     `stopped_seconds` is what a fault gets to be undone (or, if it is just being applied, to be applied to its end
-    first: half-applied cannot be undone) once the run is stopped. `hard_stop_seconds` counts from the stage's start.
+    first: half-applied cannot be undone) once the run is stopped. `quiet_seconds` is what a lane gets to be free of
+    alerts before it is used again. `hard_stop_seconds` counts from the stage's start.
     """
 
     apply_seconds: float = 10.0
     prove_seconds: float = 10.0
     undo_seconds: float = 15.0
     stopped_seconds: float = 3.0
+    quiet_seconds: float = 30.0
     hard_stop_seconds: float = 300.0
 
 
@@ -109,6 +117,7 @@ async def conduct(
     journal: Journal,
     read_hops: ReadHops,
     *,
+    quiet: Quiet,
     stop: asyncio.Event,
     started_monotonic: float,
     limits: Limits | None = None,
@@ -124,6 +133,7 @@ async def conduct(
         write: writes one event to the ledger.
         journal: where undoing is noted before a fault is applied.
         read_hops: called once for each injection that is over; a HarnessError from it is noted, not raised.
+        quiet: called before a lane is used again.
         stop: set by who wants the run to end.
         started_monotonic: the instant that the timetable's starts count from.
         limits: how long things may take.
@@ -141,7 +151,7 @@ async def conduct(
             expected=f"one of {', '.join(sorted(faults))}",
         )
     conductor = _Conductor(
-        faults, lane_control, ears, write, journal, read_hops, limits or Limits(), clock, started_monotonic
+        faults, lane_control, ears, write, journal, read_hops, quiet, limits or Limits(), clock, started_monotonic
     )
     await conductor.run(timetable, stop)
 
@@ -155,6 +165,7 @@ class _Conductor:
         write: Callable[[Payload], object],
         journal: Journal,
         read_hops: ReadHops,
+        quiet: Quiet,
         limits: Limits,
         clock: Callable[[], Instant],
         started_monotonic: float,
@@ -165,6 +176,7 @@ class _Conductor:
         self._write = write
         self._journal = journal
         self._read_hops = read_hops
+        self._quiet = quiet
         self._limits = limits
         self._clock = clock
         self._started = started_monotonic
@@ -224,7 +236,9 @@ class _Conductor:
         except HarnessError as error:
             self._retire(lane, str(error))
             return
-        for injection in injections:
+        for number, injection in enumerate(injections):
+            if number and (left := await self._quiet(lane, self._limits.quiet_seconds)):
+                self._write(Progress(f"{lane} is used again although it is not quiet: {', '.join(left)}"))
             await self._until(self._started + injection.start.total_seconds())
             await asyncio.sleep(injection.phase.total_seconds())
             if not await self._injection(injection, control):

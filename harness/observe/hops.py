@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import promql_parser
 from aiohttp import ClientError, ClientSession
@@ -28,6 +29,8 @@ ANSWER_SECONDS: Final = 10.0
 
 _MARGIN_MILLISECONDS: Final = 1000
 """Asked for before the window: a range is open at its start in Prometheus 3 and closed in 2."""
+
+_QUIET_POLL_SECONDS: Final = 0.09
 
 _OPERATORS: Final = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 
@@ -110,6 +113,31 @@ async def read_hops(
     return HopReading(hops, "; ".join(dict.fromkeys(errors)))
 
 
+async def wait_quiet(prometheus: Address, lane: str, deadline_seconds: float) -> tuple[str, ...]:
+    """Waits until Prometheus holds no alert of a lane as pending or firing; at the deadline those that it does.
+
+    A window looks back: an alert may outlive the fault, and the message that it is over, by the window's length.
+    Where Prometheus cannot be asked, nothing is known of any alert, and the wait goes on.
+
+    Args:
+        prometheus: where it listens.
+        lane: value of the lane's `environment` label.
+        deadline_seconds: how long to wait at most.
+    """
+    left: tuple[str, ...] = ()
+    try:
+        async with asyncio.timeout(deadline_seconds), ClientSession(f"http://{prometheus}") as session:
+            while True:
+                with suppress(_NoAnswer):
+                    series = await _ask(session, f"ALERTS{{{LANE_LABEL}={_quoted(lane)}}}")
+                    left = tuple(sorted({one["metric"]["alertname"] for one in series}))
+                    if not left:
+                        return ()
+                await asyncio.sleep(_QUIET_POLL_SECONDS)
+    except TimeoutError:
+        return left
+
+
 def in_lane(selector: str, lane: str) -> str:
     """The selector narrowed to a lane (`""`: to series without one), printed so that Prometheus reads it the same.
 
@@ -167,8 +195,26 @@ async def _stamps(session: ClientSession, query: str, at: float) -> list[float]:
     Raises:
         _NoAnswer: Prometheus could not be asked, or did not answer with a range vector.
     """
+    found = await _ask(session, query, at)
     try:
-        async with session.post("/api/v1/query", data={"query": query, "time": f"{at:.3f}"}) as response:
+        return [
+            float(sample[0])
+            for series in found
+            for sample in (*series.get("values", ()), *series.get("histograms", ()))
+        ]
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise _NoAnswer(f"answered with no range vector to {query}") from error
+
+
+async def _ask(session: ClientSession, query: str, at: float | None = None) -> list[Any]:
+    """The series that Prometheus answers a query with, now where no instant is given.
+
+    Raises:
+        _NoAnswer: it could not be asked, or refused.
+    """
+    asked = {"query": query} if at is None else {"query": query, "time": f"{at:.3f}"}
+    try:
+        async with session.post("/api/v1/query", data=asked) as response:
             answer = await response.json(content_type=None)
     except (ClientError, OSError) as error:
         raise _NoAnswer(f"cannot be asked ({error or type(error).__name__})") from error
@@ -177,10 +223,6 @@ async def _stamps(session: ClientSession, query: str, at: float) -> list[float]:
     try:
         if answer["status"] != "success":
             raise _NoAnswer(f"refused {query}: {answer['error']}")
-        return [
-            float(sample[0])
-            for series in answer["data"]["result"]
-            for sample in (*series.get("values", ()), *series.get("histograms", ()))
-        ]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _NoAnswer(f"answered {response.status} and no range vector to {query}") from error
+        return list(answer["data"]["result"])
+    except (KeyError, TypeError) as error:
+        raise _NoAnswer(f"answered {response.status} and no series to {query}") from error

@@ -26,9 +26,10 @@ TICK_SECONDS: Final = 0.05
 INTERVAL_SECONDS: Final = 1.0
 """Over how long steal, run queue and clocks are judged; a shorter peak delays nothing that is timed in seconds."""
 
-LOOP_LAG_SECONDS: Final = 0.5
-"""Arrivals at sinks and proxies are stamped by the loop, so its lag is added to every delivery time. Half a second is
-1.7 % of the 30 s and more than a garbage collection, a fork or an fsync takes."""
+LOOP_LAG_SECONDS: Final = 1.0
+"""Arrivals at sinks and proxies are stamped by the loop, so its lag is added to every delivery time, and the lag of a
+proof is taken from it. One second is 3 % of the 30 s and more than a garbage collection, a fork or an fsync on a busy
+disk takes."""
 
 STEAL_RATIO: Final = 0.5
 """Share of the CPU time that the hypervisor gave to others. At a half everything takes twice its time, and a hop of

@@ -26,6 +26,10 @@ DELIVERED = frozenset({Outcome.HEARD, Outcome.LATE, Outcome.NOT_RESOLVED})
 _WATCHED_SECONDS = 1.0
 """How much earlier than at the end of the hold watching may end: it is timed on another clock than messages."""
 
+_EARLY_SECONDS = 1.0
+"""A sample and a rule carry the instant at which they were meant to be taken; on a busy machine that is a little before
+it was so."""
+
 _TRAIL = (Hop.INJECTED, Hop.VISIBLE, Hop.PENDING, Hop.FIRING, Hop.RECEIVED)
 
 
@@ -204,6 +208,11 @@ def _heard(
         return Outcome.WRONG_CONTENT, told
     if unseen:
         return Outcome.UNVERIFIED, unseen
+    early = _early(story, first, record)
+    if early > 0:
+        return Outcome.UNVERIFIED, [
+            f"the alert was firing {early:.1f} s before this fault could have raised it: something else did"
+        ]
     late = list(_lateness(story, seconds, since))
     if late:
         return Outcome.LATE, late
@@ -215,6 +224,16 @@ def _heard(
         return Outcome.UNVERIFIED, ["the run ended before anybody could hear that it was over"]
     waited = story.closed_at - story.healed.healed_at
     return Outcome.NOT_RESOLVED, [f"nobody was told that it was over, {waited:.1f} s after it was healed"]
+
+
+def _early(story: Story, message: Notification, record: Record) -> float:
+    """By how many seconds the alert fired before the fault plus the rule's own hold; 0 where it did not."""
+    if story.injected is None:
+        return 0.0
+    possible = story.injected.applied_at + story.planned.rule_hold.total_seconds()
+    began = min(post.starts_at for alerts in alerts_told(message, story, record)[:1] for post in alerts)
+    early = possible - began
+    return early if early > _EARLY_SECONDS else 0.0
 
 
 def _content(story: Story, message: Notification, record: Record) -> tuple[list[str], bool]:

@@ -30,6 +30,7 @@ from harness.model.events import (
     InjectionUnverified,
     LaneRetired,
     Payload,
+    Progress,
 )
 from harness.model.notifications import Status
 from harness.model.plan import Control, Injection, Profile, Timetable
@@ -315,6 +316,7 @@ def run(
     limits: Limits | None = None,
     write_fails_at: int | None = None,
     hops_fail: bool = False,
+    loud: tuple[str, ...] = (),
     no_lane: str = "",
     because: Exception | None = None,
 ) -> Outcome:
@@ -344,6 +346,11 @@ def run(
         if hops_fail:
             raise HarnessError("Prometheus does not answer")
 
+    async def quiet(lane: str, seconds: float) -> tuple[str, ...]:
+        await asyncio.sleep(seconds if loud else 4)
+        world.note(f"quiet {lane}")
+        return loud
+
     async def scene(journal: Journal) -> BaseException | None:
         stop = asyncio.Event()
         conductor = asyncio.current_task()
@@ -351,7 +358,7 @@ def run(
         going = loop.create_task(
             conduct(
                 timetable(*plan), faults, lane_control, ears, write, journal, read_hops,
-                stop=stop, started_monotonic=STARTED, limits=limits, clock=clock,
+                quiet=quiet, stop=stop, started_monotonic=STARTED, limits=limits, clock=clock,
             )
         )  # fmt: skip
         first = loop.jumping.turns
@@ -445,14 +452,27 @@ def test_what_nobody_hears_is_waited_for_until_the_hold_is_over_and_healed_as_dr
 
 
 def test_a_lane_runs_its_injections_one_after_another_and_lanes_side_by_side(path: Path) -> None:
-    """A lane's next fault comes after the hops of the last were read; two lanes have a fault at the same time."""
+    """A lane's next fault comes when no alert of the last is left in it; two lanes have a fault at the same time."""
     outcome = run(path, *PLAN)
     assert_nothing_left(outcome)
     assert outcome.world.most_at_once == 2
     second_at, _ = outcome.only(FaultApplying, "lane-1/2")
     (hops_at,) = outcome.world.at("hops lane-1/1")
-    assert second_at == pytest.approx(hops_at + 0.5), "its phase is added when the lane is free"
+    (quiet_at,) = outcome.world.at("quiet lane-1")
+    assert quiet_at == pytest.approx(hops_at + 4)
+    assert second_at == pytest.approx(quiet_at + 0.5), "its phase is added when the lane is free"
     assert [one for one, _, _ in outcome.told if one.startswith("lane-1/")] == ["lane-1/1", "lane-1/2"]
+
+
+def test_a_lane_that_does_not_become_quiet_is_used_all_the_same_and_told(path: Path) -> None:
+    """An alert that never ends must not end the run; whoever judges sees that it fired before its fault."""
+    outcome = run(path, *PLAN, loud=("Loud",), limits=Limits(quiet_seconds=7))
+    assert_nothing_left(outcome)
+    (hops_at,) = outcome.world.at("hops lane-1/1")
+    second_at, _ = outcome.only(FaultApplying, "lane-1/2")
+    assert second_at == pytest.approx(hops_at + 7.5)
+    told = [payload.text for _, payload in outcome.written if isinstance(payload, Progress)]
+    assert sorted(told) == [f"lane-{number} is used again although it is not quiet: Loud" for number in (1, 2)]
 
 
 def test_an_effect_that_is_not_seen_leaves_its_injection_unverified_and_the_lane_in_use(path: Path) -> None:
@@ -595,6 +615,7 @@ def test_every_fault_is_undone_wherever_the_run_is_stopped(path: Path, act: Act)
         "caught",
         "interfered",
         "hops",
+        "quiet",
     }
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from harness.model.stack import Address
 from harness.observe import hops
-from harness.observe.hops import HopReading, NotASelector, in_lane, read_hops
+from harness.observe.hops import HopReading, NotASelector, in_lane, read_hops, wait_quiet
 
 T0 = 1_760_000_000.4567
 UP = 'up{environment="lane-1",job="app"}'
@@ -44,7 +44,7 @@ class Fake:
         """Answers one instant query."""
         form = await request.post()
         query = str(form["query"])
-        self.asked.append((query, str(form["time"])))
+        self.asked.append((query, str(form.get("time", ""))))
         if self.hang is not None:
             await self.hang.wait()
         answer = self.table.get(canonical(query.rsplit("[", 1)[0]), matrix())
@@ -162,6 +162,18 @@ async def test_a_prometheus_that_is_gone_is_an_error_and_no_exception() -> None:
     assert found.error.count("cannot be asked") == 1
 
 
+async def test_a_lane_is_quiet_when_no_alert_of_it_is_left() -> None:
+    """Waited for as long as Prometheus holds one as pending or firing, or cannot be asked; then those are named."""
+    left = {"status": "success", "data": {"result": [{"metric": {"alertname": "B"}}, {"metric": {"alertname": "A"}}]}}
+    fake = Fake({canonical('ALERTS{environment="lane-01"}'): left})
+    async with fake.listening() as prometheus:
+        assert await wait_quiet(prometheus, "lane-02", 5) == ()
+        assert await wait_quiet(prometheus, "lane-01", 0.3) == ("A", "B")
+        asyncio.get_running_loop().call_later(0.2, fake.table.clear)
+        assert await wait_quiet(prometheus, "lane-01", 5) == ()
+    assert await wait_quiet(prometheus, "lane-01", 0.2) == (), "nobody is there to ask"
+
+
 async def test_a_prometheus_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run goes on; the reason is told."""
     monkeypatch.setattr(hops, "ANSWER_SECONDS", 0.2)
@@ -178,9 +190,9 @@ async def test_a_prometheus_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPat
     [
         ({"status": "error", "errorType": "execution", "error": "too many samples"}, "refused .*: too many samples"),
         ("<html>", "answered 200 and no JSON to up"),
-        ({"status": "success"}, "answered 200 and no range vector to up"),
-        ({"status": "success", "data": {"result": [{"values": [["x"]]}]}}, "answered 200 and no range vector to up"),
-        ([], "answered 200 and no range vector to up"),
+        ({"status": "success"}, "answered 200 and no series to up"),
+        ({"status": "success", "data": {"result": [{"values": [["x"]]}]}}, "answered with no range vector to up"),
+        ([], "answered 200 and no series to up"),
     ],
 )
 async def test_one_bad_answer_leaves_the_others(answer: object, sentence: str) -> None:

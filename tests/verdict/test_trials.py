@@ -46,6 +46,23 @@ def test_a_message_from_before_t0_counts_for_nothing_but_suspicion() -> None:
     assert "came before the fault had been proven" in judged.unexpected[0]
 
 
+@pytest.mark.parametrize(("starts_at", "outcome"), [(EPOCH + 10.9, Outcome.UNVERIFIED), (EPOCH + 11.1, Outcome.HEARD)])
+def test_an_alert_that_fired_before_the_fault_could_raise_it_proves_nothing(starts_at: float, outcome: Outcome) -> None:
+    """Applied at 10.01 s, held for 2 s by its rule: what the fault before it raised is not this fault's."""
+
+    def started(payload: Payload) -> Payload:
+        if not isinstance(payload, AlertReceived) or payload.alert.labels["environment"] != "lane-01":
+            return payload
+        return AlertReceived(replace(payload.alert, starts_at=starts_at))
+
+    trial = email(smoke(change=started))
+    assert trial.outcome is outcome
+    if outcome is Outcome.UNVERIFIED:
+        assert trial.complaints == (
+            "the alert was firing 1.1 s before this fault could have raised it: something else did",
+        )
+
+
 def test_resolved_counts_from_the_healing_on() -> None:
     """Of two messages that say so, the one after healing began is the resolved hop."""
     early = (6.8, message("ServerDown", "lane-01", "email", EPOCH + 16.8, Status.RESOLVED))
