@@ -19,9 +19,15 @@ settings.register_profile("same", derandomize=True, deadline=None, database=None
 settings.register_profile("search", deadline=None, database=None, max_examples=1000)
 settings.load_profile("same")
 
-# A shell that starts us in the background has us ignore Ctrl-C, and every child with us; the tests send it on purpose.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts us in the background has us ignore Ctrl-C, `nohup` has us ignore hanging up, and every child with
+# us; the tests send both on purpose.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

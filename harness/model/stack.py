@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LANE_LABEL = "environment"
+"""The label that tells lanes apart, in samples, alerts and messages."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:

@@ -19,10 +19,7 @@ from aiohttp import ClientError, ClientSession
 
 from harness.model.events import HopSeen
 from harness.model.hops import Hop
-from harness.model.stack import Address
-
-LANE_LABEL: Final = "environment"
-"""The label that tells lanes apart."""
+from harness.model.stack import LANE_LABEL, Address
 
 ANSWER_SECONDS: Final = 10.0
 """How long Prometheus may take for all the queries of one injection."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.model.notifications import Notification, ReceivedAlert, Status
+from harness.model.stack import LANE_LABEL
 from harness.observe.attribution import says, speaks_of
-from harness.verdict.record import LANE_LABEL, Record, Story
+from harness.verdict.record import Record, Story
 
 _RACE_SECONDS = 2.0
 """Alertmanager composes a message some milliseconds before it arrives (25 measured); a post may come in between."""

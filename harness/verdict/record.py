@@ -41,9 +41,6 @@ from harness.model.plan import Injection
 from harness.model.policy import Target
 from harness.model.stack import Difference
 
-LANE_LABEL = "environment"
-"""The label that tells lanes apart."""
-
 _READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
 
 

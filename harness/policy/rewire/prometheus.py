@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.model.findings import Finding, Severity, Subject
-from harness.model.stack import Address, Sandbox
+from harness.model.stack import LANE_LABEL, Address, Sandbox
 from harness.policy.parse.yaml import Items, Node, Scalar, Table
 from harness.policy.rewire.document import NOTHING, Edits, Value, entries, settings, shown, text_of
-
-LANE_LABEL: Final = "environment"
-"""The label whose value is a lane's name."""
 
 _LANES = "each lane is an environment of its own"
 _SANDBOX = "the sandbox serves it here"
