@@ -167,11 +167,11 @@ def test_the_run_that_the_readme_shows_looks_like_one() -> None:
     begins = "every target is scraped, load flows, the rules are loaded: the drills begin"
     assert begins in (ROOT / "harness" / "run.py").read_text(encoding="utf-8")
     events: list[Payload] = [
-        RunStarted("20261123T120000Z-1f2e", "0.1.0", "smoke", 4711, 1, "abc", "process", 1.0, "policies", 2),
+        RunStarted("20261123T130043Z-ac5c", "0.1.0", "smoke", 766989, 1, "abc", "process", 1.0, "policies", 2),
         InjectionPlanned(injection("ServerDown", 1, "lane-01")),
-        ComponentReady(ComponentReport("mysql", "10.11.14", "process", "apt", 0.41), "lane-01", "mysql.lane-01.log"),
+        ComponentReady(ComponentReport("mysql", "10.11.19", "process", "apt", 1.18), "lane-01", "mysql.lane-01.log"),
         Progress(begins),
-        Injected("ServerDown-1", 1.0, 2.0, "connection to 127.0.0.1:37121 refused"),
+        Injected("ServerDown-1", 1.0, 2.0, "127.0.0.1:36813 refused the connection"),
         message("ServerDown", "lane-01", "slack", EPOCH, title="[FIRING:1] ServerDown lane-01 (critical)"),
         message("ServerDown", "lane-01", "email", EPOCH, title="[FIRING:1] ServerDown lane-01 (critical)"),
     ]

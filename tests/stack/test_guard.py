@@ -37,7 +37,12 @@ def sleeper(started: list[subprocess.Popen[bytes]], environment: dict[str, str] 
     """A process that waits for ever, in its own session."""
     env = {"PATH": "/usr/bin:/bin", **(environment or {})}
     started.append(subprocess.Popen([sys.executable, "-S", "-c", SLEEPER], env=env, start_new_session=True))
-    return started[-1].pid
+    pid = started[-1].pid
+    deadline = time.monotonic() + 5
+    # The kernel closes what Popen waits for before the new program's environment can be read.
+    while not Path(f"/proc/{pid}/environ").read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return pid
 
 
 def ended(process: subprocess.Popen[bytes], within_seconds: float = 2.0) -> bool:
