@@ -128,6 +128,13 @@ class LiveRun:
                 continue
         return Traces(processes, frozenset(ports))
 
+    def says(self, text: str, within_seconds: float = 10) -> None:
+        """Waits until the run has said this on standard error."""
+        deadline = time.monotonic() + within_seconds
+        while text not in self.stderr:
+            assert time.monotonic() < deadline, f"it never said {text!r}: {self.stderr[-3000:]}"
+            pause(0.01)
+
     def signal(self, number: int) -> None:
         """Sends a signal to the whole process group, as a terminal does."""
         os.killpg(self.process.pid, number)

@@ -108,6 +108,9 @@ def stopped(moment: Moment, number: signal.Signals, folder: Path, *, again: bool
         age = time.monotonic() - run.began
         run.signal(number)
         if again:
+            # At once when the first was heard: undoing a fault takes a moment, being idle for long does not.
+            run.says(f"{number.name}: stopping")
+            run.signal(number)
             for _ in range(3):
                 pause(random.Random(secrets.randbelow(1_000_000)).uniform(0.02, 0.8))
                 if run.process.poll() is None:
