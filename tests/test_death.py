@@ -242,7 +242,7 @@ def test_a_terminal_that_hangs_up_stops_the_run(tmp_path: Path, artifacts: Mappi
 def test_ctrl_c_after_the_last_drill_changes_nothing(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
     """Once the drills are over the run's result stands: Ctrl-C while it cleans up breaks nothing off."""
     with start(tmp_path, "--only", "ServerDown") as run:
-        Moment("shutdown", "stage-ended", up_to_seconds=1).wait(run)
+        Moment("shutdown", "stage-ended", up_to_seconds=0.05).wait(run)
         traces = run.traces()
         run.signal(signal.SIGINT)
         code = run.end()
