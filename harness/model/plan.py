@@ -13,6 +13,18 @@ class Profile(StrEnum):
     SMOKE = "smoke"
 
 
+class Reach(StrEnum):
+    """How far a fault's effect goes.
+
+    lane: its own lane. shared: parts that all lanes share, and what goes on in the lanes is not disturbed by it.
+    alone: nothing else may go on meanwhile, for the way of every alert is disturbed.
+    """
+
+    LANE = "lane"
+    SHARED = "shared"
+    ALONE = "alone"
+
+
 class Control(StrEnum):
     """A negative control: an alert that is lost on purpose, or late by 31 s."""
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 LANE_LABEL = "environment"
 """The label that tells lanes apart, in samples, alerts and messages."""
 
+SHARED = "shared"
+"""The value of that label for what all lanes share, and the name of the lane in which faults of shared parts run."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:

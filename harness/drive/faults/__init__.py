@@ -7,13 +7,73 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
+from harness.model.plan import Reach
+from harness.model.sinks import Behaviour
 from harness.model.stack import Address, Lane
 
 
+class Host(Protocol):
+    """The machine that a lane believes to stand on: its figures are made at node_exporter's input, its disk is real."""
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What the machine shows now: `busy_ratio`, `memory_used_ratio`, `received_bytes_per_second`."""
+
+    def show(self, **figures: float) -> None:
+        """Shows other figures from now on; those that are not named stay.
+
+        Raises:
+            FaultError: there is no figure of that name.
+        """
+
+    def rest(self, *figures: str) -> None:
+        """Shows these figures as in health again."""
+
+    async def fill_disk(self, used_ratio: float) -> None:
+        """Fills the lane's own small file system with real bytes until this share of it is used.
+
+        Raises:
+            FaultError: the lane has no file system of its own here (user namespaces are closed), or it cannot be filled.
+        """
+
+    async def empty_disk(self) -> None:
+        """Removes what `fill_disk` wrote; nothing where there is nothing."""
+
+
+class Channels(Protocol):
+    """The far ends of the channels, which a fault may make misbehave as real services do."""
+
+    def misbehave(self, channel: str, how: Behaviour) -> None:
+        """Makes a channel's sink answer like that from the next connection or request on."""
+
+    def behave(self, channel: str) -> None:
+        """Makes it answer as in health again."""
+
+
 class LaneControl(Protocol):
-    """What a fault may do to a lane's components; the stack gives it."""
+    """What a fault may do to a lane's components; the stack gives it.
+
+    For the lane `SHARED` (model/stack.py) the components are those that all lanes share.
+    """
+
+    @property
+    def host(self) -> Host:
+        """The lane's machine.
+
+        Raises:
+            FaultError: no component of the lane shows one.
+        """
+
+    @property
+    def channels(self) -> Channels:
+        """The far ends of the channels.
+
+        Raises:
+            FaultError: the lane is not the shared one.
+        """
 
     @property
     def lane(self) -> Lane:
@@ -29,11 +89,41 @@ class LaneControl(Protocol):
     async def let_up(self, component: str) -> None:
         """Starts a component that was held down, and gives it back to its supervisor; nothing if it was not."""
 
+    async def crash(self, component: str) -> None:
+        """Ends a component as `kill -9` does and leaves it to its own restart policy."""
+
+    async def freeze(self, component: str) -> None:
+        """Stops a component where it is (SIGSTOP): it holds its connections and answers nobody."""
+
+    async def thaw(self, component: str) -> None:
+        """Lets a frozen component go on; nothing if it was not frozen."""
+
     async def refuse(self, component: str) -> None:
         """Cuts every connection to a component in its path and refuses new ones."""
 
+    async def reset(self, component: str) -> None:
+        """Cuts every connection in the path of a component; new ones are taken and then reset."""
+
+    async def half_open(self, component: str) -> None:
+        """Keeps every connection in the path of a component open and carries nothing any more, new ones included."""
+
+    async def delay(self, component: str, delay: timedelta) -> None:
+        """Holds back whatever a component answers by this long in its path."""
+
     async def restore(self, component: str) -> None:
-        """Lets connections to a component through again; nothing if they were."""
+        """Lets connections to a component through again, at once; nothing if they were."""
+
+    async def withdraw(self, component: str) -> None:
+        """Takes a component's target out of what Prometheus discovers."""
+
+    async def announce(self, component: str) -> None:
+        """Puts a component's target back; nothing if it is there."""
+
+    async def spoil_configuration(self, component: str) -> None:
+        """Breaks a shared component's own configuration file and asks it to reload."""
+
+    async def mend_configuration(self, component: str) -> None:
+        """Puts the configuration back and asks for a reload that succeeds; nothing if it was not spoilt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +148,15 @@ class Fault(Protocol):
     @property
     def signal(self) -> str:
         """`real`, or `simulated` where a signal is made at a component's input."""
+
+    @property
+    def touches(self) -> frozenset[str]:
+        """What it lays hands on, in words of its own (`application`, `host-memory`): two faults that share one of them
+        are never in place in one lane at the same time."""
+
+    @property
+    def reach(self) -> Reach:
+        """How far its effect goes beyond its lane."""
 
     def facts(self, control: LaneControl) -> Mapping[str, str]:
         """All that undoing after a crash needs, as strings; written to the undo journal before `apply`."""
@@ -87,4 +186,7 @@ class Fault(Protocol):
         """Takes it back after a crash from the journal's facts alone; False where nothing is left to undo."""
 
 
-__all__ = ["Address", "Fault", "LaneControl", "Proof"]
+APPLICATION = frozenset({"application"})
+"""What every fault touches that users of the application would feel."""
+
+__all__ = ["APPLICATION", "Address", "Channels", "Fault", "Host", "LaneControl", "Proof", "Reach"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from harness.drive.faults import LaneControl, Proof
+from harness.drive.faults import APPLICATION, LaneControl, Proof, Reach
 from harness.drive.look import LOOK_SECONDS, Look, address_facts, told_as_fault, watch
 from harness.errors import EffectNotProven, FaultError
 from harness.model.stack import Address
@@ -23,6 +23,8 @@ class DatabaseRefused:
         "Every connection to the database is reset in its path and new ones are refused until the fault is healed."
     )
     signal = "real"
+    touches = APPLICATION
+    reach = Reach.LANE
 
     def facts(self, control: LaneControl) -> Mapping[str, str]:
         """Where the relay listens; it lives in the harness and dies with it."""

@@ -11,7 +11,7 @@ import aiomysql
 from prometheus_client.parser import text_string_to_metric_families
 from pymysql.err import MySQLError
 
-from harness.drive.faults import LaneControl, Proof
+from harness.drive.faults import APPLICATION, LaneControl, Proof, Reach
 from harness.drive.look import Answer, Look, Silence, address_facts, answers, ask, watch
 from harness.errors import EffectNotProven, FaultError
 from harness.model.stack import Address
@@ -40,6 +40,8 @@ class PostsTableMissing:
     id = "posts-table-missing"
     summary = "The table of posts is renamed away, as by a bad migration, so that requests for posts fail with 5xx."
     signal = "real"
+    touches = APPLICATION
+    reach = Reach.LANE
 
     def facts(self, control: LaneControl) -> Mapping[str, str]:
         """The database's own address and credentials: the database may outlive the harness.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.drive.faults import LaneControl, Proof
+from harness.drive.faults import APPLICATION, LaneControl, Proof, Reach
 from harness.drive.look import Look, Silence, address_facts, answers, ask, told_as_fault, watch
 from harness.errors import EffectNotProven, FaultError
 from harness.model.stack import Address
@@ -20,6 +20,8 @@ class ServerKilled:
     id = "server-killed"
     summary = "The application's process is killed (kill -9) and not started again until the fault is healed."
     signal = "real"
+    touches = APPLICATION
+    reach = Reach.LANE
 
     def facts(self, control: LaneControl) -> Mapping[str, str]:
         """Where the subject listens; a killed process leaves nothing else behind."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from harness.model.hops import Hop
 from harness.model.notifications import Notification, RawMessage
+from harness.model.sinks import Behaviour
 from harness.model.stack import Address, ReceiverBinding
 
 
@@ -31,6 +32,9 @@ class Sink(Protocol):
     @property
     def address(self) -> Address:
         """Where it listens, on loopback."""
+
+    def behave(self, how: Behaviour) -> None:
+        """From the next connection or request on, answers like that; what it refuses is told to `refuse`."""
 
     @property
     def binding(self) -> ReceiverBinding:
