@@ -1,0 +1,74 @@
+"""What a fault may do to one lane's components: its components' supervisors and the relays in their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.errors import FaultError
+from harness.model.stack import Lane
+from harness.stack.relay import Relay
+from harness.stack.supervisor import Supervisor
+
+Key = tuple[str, str | None]
+"""A component's name and its lane; None where all lanes share it."""
+
+
+class LaneHandle:
+    """What a fault may do to one lane's components (`LaneControl` of the faults)."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        secrets: Mapping[str, str],
+        supervisors: Mapping[Key, Supervisor],
+        relays: Mapping[Key, Relay],
+    ) -> None:
+        self._lane = lane
+        self._secrets = secrets
+        self._supervisors = supervisors
+        self._relays = relays
+
+    @property
+    def lane(self) -> Lane:
+        """The lane with its addresses."""
+        return self._lane
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Credentials of the lane's components by name."""
+        return self._secrets
+
+    async def hold_down(self, component: str) -> None:
+        """Ends a component as `kill -9` does and keeps its supervisor from starting it again."""
+        await self._supervisor(component).hold_down()
+
+    async def let_up(self, component: str) -> None:
+        """Starts a component that was held down, and gives it back to its supervisor; nothing if it was not."""
+        await self._supervisor(component).let_up()
+
+    async def refuse(self, component: str) -> None:
+        """Cuts every connection to a component in its path and refuses new ones."""
+        await self._relay(component).refuse()
+
+    async def restore(self, component: str) -> None:
+        """Lets connections to a component through again; nothing if they were."""
+        await self._relay(component).restore()
+
+    def _supervisor(self, component: str) -> Supervisor:
+        try:
+            return self._supervisors[component, self._lane.name]
+        except KeyError:
+            raise self._unknown(component, tuple(self._lane.addresses)) from None
+
+    def _relay(self, component: str) -> Relay:
+        try:
+            return self._relays[component, self._lane.name]
+        except KeyError:
+            raise self._unknown(component, tuple(self._lane.behind)) from None
+
+    def _unknown(self, component: str, known: tuple[str, ...]) -> FaultError:
+        return FaultError(
+            f"Nothing can be done to {component} in lane {self._lane.name}",
+            expected=f"one of {', '.join(known)}",
+            seen=component,
+        )
