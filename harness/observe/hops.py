@@ -12,14 +12,15 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import promql_parser
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientSession
 
 from harness.model.events import HopSeen
 from harness.model.hops import Hop
 from harness.model.stack import LANE_LABEL, Address
+from harness.observe.asking import NoAnswer, ask
 
 ANSWER_SECONDS: Final = 10.0
 """How long Prometheus may take for all the queries of one injection."""
@@ -42,10 +43,6 @@ class HopReading:
 
 class NotASelector(ValueError):
     """A text that cannot be asked for as a series; the message is a sentence."""
-
-
-class _NoAnswer(Exception):
-    """Prometheus did not answer a query, or not with samples; the text is a sentence."""
 
 
 async def read_hops(
@@ -84,7 +81,7 @@ async def read_hops(
         else:
             wanted.append((Hop.VISIBLE, selector))
     wanted += [
-        (hop, f"ALERTS{{alertname={_quoted(alert)},alertstate={_quoted(hop.value)}}}")
+        (hop, f"ALERTS{{alertname={quoted(alert)},alertstate={quoted(hop.value)}}}")
         for hop in (Hop.PENDING, Hop.FIRING)
     ]
     first: dict[Hop, tuple[float, str]] = {}
@@ -97,7 +94,7 @@ async def read_hops(
     except TimeoutError:
         return HopReading((), f"Prometheus at {prometheus} did not answer within {ANSWER_SECONDS:g} s")
     for (hop, _), answer in zip(wanted, answers, strict=True):
-        if isinstance(answer, _NoAnswer):
+        if isinstance(answer, NoAnswer):
             errors.append(f"Prometheus at {prometheus}: {answer}")
         elif isinstance(answer, BaseException):
             raise answer
@@ -125,8 +122,8 @@ async def wait_quiet(prometheus: Address, lane: str, deadline_seconds: float) ->
     try:
         async with asyncio.timeout(deadline_seconds), ClientSession(f"http://{prometheus}") as session:
             while True:
-                with suppress(_NoAnswer):
-                    series = await _ask(session, f"ALERTS{{{LANE_LABEL}={_quoted(lane)}}}")
+                with suppress(NoAnswer):
+                    series = await ask(session, f"ALERTS{{{LANE_LABEL}={quoted(lane)}}}")
                     left = tuple(sorted({one["metric"]["alertname"] for one in series}))
                     if not left:
                         return ()
@@ -144,8 +141,8 @@ def in_lane(selector: str, lane: str) -> str:
         NotASelector: the text is no vector selector that Prometheus knows.
     """
     vector = _vector(selector)
-    matchers = [f"{matcher.name}{_operator(matcher)}{_quoted(matcher.value)}" for matcher in vector.matchers.matchers]
-    narrowed = f"{vector.name or ''}{{{','.join([*matchers, f'{LANE_LABEL}={_quoted(lane)}'])}}}"
+    matchers = [f"{matcher.name}{_operator(matcher)}{quoted(matcher.value)}" for matcher in vector.matchers.matchers]
+    narrowed = f"{vector.name or ''}{{{','.join([*matchers, f'{LANE_LABEL}={quoted(lane)}'])}}}"
     return _vector(narrowed).prettify()
 
 
@@ -167,7 +164,7 @@ def _operator(matcher: promql_parser.Matcher) -> str:
     return next(sign for name, sign in _OPERATORS.items() if matcher.op == getattr(promql_parser.MatchOp, name))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A PromQL string, which escapes as Go does."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
@@ -190,9 +187,9 @@ async def _stamps(session: ClientSession, query: str, at: float) -> list[float]:
     """The timestamp of every raw sample that a range vector holds, in no order.
 
     Raises:
-        _NoAnswer: Prometheus could not be asked, or did not answer with a range vector.
+        NoAnswer: Prometheus could not be asked, or did not answer with a range vector.
     """
-    found = await _ask(session, query, at)
+    found = await ask(session, query, at)
     try:
         return [
             float(sample[0])
@@ -200,26 +197,4 @@ async def _stamps(session: ClientSession, query: str, at: float) -> list[float]:
             for sample in (*series.get("values", ()), *series.get("histograms", ()))
         ]
     except (TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _NoAnswer(f"answered with no range vector to {query}") from error
-
-
-async def _ask(session: ClientSession, query: str, at: float | None = None) -> list[Any]:
-    """The series that Prometheus answers a query with, now where no instant is given.
-
-    Raises:
-        _NoAnswer: it could not be asked, or refused.
-    """
-    asked = {"query": query} if at is None else {"query": query, "time": f"{at:.3f}"}
-    try:
-        async with session.post("/api/v1/query", data=asked) as response:
-            answer = await response.json(content_type=None)
-    except (ClientError, OSError) as error:
-        raise _NoAnswer(f"cannot be asked ({error or type(error).__name__})") from error
-    except ValueError as error:
-        raise _NoAnswer(f"answered {response.status} and no JSON to {query}") from error
-    try:
-        if answer["status"] != "success":
-            raise _NoAnswer(f"refused {query}: {answer['error']}")
-        return list(answer["data"]["result"])
-    except (KeyError, TypeError) as error:
-        raise _NoAnswer(f"answered {response.status} and no series to {query}") from error
+        raise NoAnswer(f"answered with no range vector to {query}") from error
