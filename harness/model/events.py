@@ -179,6 +179,28 @@ class Injected:
 
 
 @dataclass(frozen=True, slots=True)
+class PathDisturbed:
+    """The way of an injection's alert is disturbed by a second fault, and this was proven."""
+
+    kind: ClassVar[str] = "path-disturbed"
+    injection: str
+    fault: str
+    proven_at: float
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathRestored:
+    """The disturbance of an alert's way is over, and this was proven."""
+
+    kind: ClassVar[str] = "path-restored"
+    injection: str
+    fault: str
+    restored_at: float
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
 class InjectionUnverified:
     """The injection cannot be judged: its effect was not proven, its lane was gone, the run ended first."""
 
@@ -208,11 +230,12 @@ class InjectionClosed:
 
 @dataclass(frozen=True, slots=True)
 class LaneRetired:
-    """A lane is not used again: a fault could not be undone in it, or it never came up."""
+    """A track of a lane is not used again: a fault could not be undone in it, or the lane never came up."""
 
     kind: ClassVar[str] = "lane-retired"
     lane: str
     why: str
+    track: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +327,75 @@ class LoadMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrapesCounted:
+    """The scrape slots of one target over the window of a census, as Prometheus has stored them.
+
+    Slot number k of `expected` is due at `first_at` + k x `interval_seconds` (Unix seconds). In `stored` of them a
+    sample of `up` is stored, in `good` one that says 1; the numbers of the others are `lost`. `longest_gap_seconds` is
+    the longest time without a good sample, whoever is to blame. `lane` is empty for a target without one.
+    """
+
+    kind: ClassVar[str] = "scrapes-counted"
+    job: str
+    instance: str
+    lane: str
+    interval_seconds: float
+    first_at: float
+    expected: int
+    stored: int
+    good: int
+    lost: tuple[int, ...]
+    longest_gap_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CensusTaken:
+    """Every target's scrape slots were counted between two instants; `error` says why some could not be."""
+
+    kind: ClassVar[str] = "census-taken"
+    from_at: float
+    to_at: float
+    targets: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePlanted:
+    """Something in the world was changed on purpose: `at` is the instant at which the change was acknowledged.
+
+    `query` is what shows `value` once the change is collected.
+    """
+
+    kind: ClassVar[str] = "change-planted"
+    change: str
+    lane: str
+    at: float
+    query: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSeen:
+    """A query showed a planted change so long after it was made; infinite where it did not until the deadline."""
+
+    kind: ClassVar[str] = "change-seen"
+    change: str
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNotPlanted:
+    """A change could not be made at that instant (Unix seconds): nothing can be said of when it would be seen."""
+
+    kind: ClassVar[str] = "change-not-planted"
+    change: str
+    lane: str
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """Last line of a whole ledger.
 
@@ -334,6 +426,8 @@ Payload = (
     | StageEnded
     | FaultApplying
     | Injected
+    | PathDisturbed
+    | PathRestored
     | InjectionUnverified
     | Healed
     | InjectionClosed
@@ -346,6 +440,11 @@ Payload = (
     | SinkRefused
     | Starved
     | LoadMeasured
+    | ScrapesCounted
+    | CensusTaken
+    | ChangePlanted
+    | ChangeSeen
+    | ChangeNotPlanted
     | RunEnded
 )
 """Every kind of event; the ledger's codec is derived from this union."""
