@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from harness.model.matching import Inhibition
 from harness.model.source import Span
 
 
@@ -32,7 +33,12 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alerting rule. `hold` is its `for`, `selectors` every vector selector that its expression reads, as PromQL."""
+    """An alerting rule. `hold` is its `for`, `selectors` every vector selector that its expression reads, as PromQL.
+
+    `told_by` is whose messages tell of it: `alertmanager`, or `listener` for the alert that the dead man's listener
+    raises by itself (dead-man.yaml). Nothing evaluates that one: it has no expression, no hold and no hops before
+    `notified`, and its annotations know `{{ $labels.<name> }}` alone.
+    """
 
     name: str
     expr: str
@@ -44,14 +50,19 @@ class Alert:
     span: Span
     keep_firing_for: timedelta = timedelta(0)
     selectors: tuple[str, ...] = ()
+    told_by: str = "alertmanager"
 
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """One entry of a receiver, e.g. of its `slack_configs`; `key` is that configuration key."""
+    """One entry of a receiver, e.g. of its `slack_configs`; `key` is that configuration key.
+
+    `address` is the `host:port` that the `url` of a webhook leads to, "" for everything else.
+    """
 
     key: str
     span: Span
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +90,12 @@ class PriorityRule:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One fault, the alert that it must raise, the people who must hear.
+    """What must raise one alert, and the people who must hear.
 
     `tolerates` names alerts that may speak too without failing the drill (a consequence that nothing inhibits).
+    `also` are further faults that must raise the same alert. `channels`, where set, are the channels that must hear
+    instead of the priority's. `although` are faults of the way that alerts take, under which this one must be heard
+    all the same, and `nightly` further faults that must raise it: both are tried by the nightly profile alone.
     """
 
     alert: str
@@ -89,6 +103,15 @@ class Drill:
     fault: str
     tolerates: tuple[str, ...]
     span: Span
+    also: tuple[str, ...] = ()
+    channels: tuple[str, ...] | None = None
+    although: tuple[str, ...] = ()
+    nightly: tuple[str, ...] = ()
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Every fault that must raise the alert in any profile, `fault` first: injections take turns through them."""
+        return (self.fault, *self.also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +197,7 @@ class Policies:
     """Everything in a policies folder, parsed and consistent.
 
     `documents` are the native files that the rewired copy is made from, by path relative to `root`, as text.
+    `dead_man_file` is what the dead man's listener reads, where there is one; its alert is the last of `alerts`.
     """
 
     root: Path
@@ -191,6 +215,8 @@ class Policies:
     components: tuple[ComponentPolicy, ...]
     scrape_intervals: Mapping[str, timedelta]
     evaluation_interval: timedelta
+    inhibitions: tuple[Inhibition, ...] = ()
+    dead_man_file: str | None = None
 
     def alert(self, name: str) -> Alert:
         """The alert of that name.

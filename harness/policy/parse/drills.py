@@ -1,4 +1,4 @@
-"""drills.yaml: for every alert the fault that must raise it, who must hear it, by when."""
+"""drills.yaml: for every alert the faults that must raise it, who must hear it, by when."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from harness.policy.parse.yaml import Node, Table
 
 # What a text field falls back to where the schema has already said that it is not there.
 _NOTHING = timedelta(0)
+
+_FAULT_LISTS = ("also", "although", "nightly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,17 @@ def parse(text: str, file: str) -> Parsed[Drills]:
         drilled=_named(reading, entries, "alert"),
         not_drilled=_named(reading, excused, "alert"),
         tolerated=_listed(reading, entries, "tolerates"),
-        faults=_named(reading, entries, "fault"),
-        channels=_listed(reading, [entry.value for entry in rules.entries] if rules else (), "channels"),
+        faults=(
+            *_named(reading, entries, "fault"),
+            *(named for key in _FAULT_LISTS for named in _listed(reading, entries, key)),
+        ),
+        channels=(
+            *_listed(reading, [entry.value for entry in rules.entries] if rules else (), "channels"),
+            *_listed(reading, entries, "channels"),
+        ),
     )
+    for entry in entries:
+        _faults_once(reading, entry)
     for drill in drills:
         if drill.priority not in priorities:
             reading.error(
@@ -107,9 +117,37 @@ def _drill(reading: Reading, entry: Table) -> Drill:
         alert=_text(reading, entry, "alert"),
         priority=Priority(_text(reading, entry, "priority")),
         fault=_text(reading, entry, "fault"),
-        tolerates=tuple(alert.text for alert in reading.scalars(entry.get("tolerates"), "tolerates")),
+        tolerates=_words(reading, entry, "tolerates"),
         span=entry.span,
+        also=_words(reading, entry, "also"),
+        channels=_words(reading, entry, "channels") or None,
+        although=_words(reading, entry, "although"),
+        nightly=_words(reading, entry, "nightly"),
     )
+
+
+def _faults_once(reading: Reading, entry: Table) -> None:
+    """A fault has one part in a drill: one that stands twice would be tried twice as often, or once by mistake."""
+    first: dict[str, Named] = {}
+    for named in (
+        *_named(reading, (entry,), "fault"),
+        *(named for key in _FAULT_LISTS for named in _listed(reading, (entry,), key)),
+    ):
+        if named.word in first:
+            alert = _text(reading, entry, "alert")
+            reading.error(
+                "fault-twice",
+                named.span,
+                f"the drill of {alert!r} names the fault {named.word!r} twice",
+                details=f"it stands first at {first[named.word].span}",
+                fix="leave it where it belongs: `fault` and `also` in every profile, `nightly` and `although` at night",
+                about=Subject("drill", alert),
+            )
+        first.setdefault(named.word, named)
+
+
+def _words(reading: Reading, entry: Table, key: str) -> tuple[str, ...]:
+    return tuple(scalar.text for scalar in reading.scalars(entry.get(key), key))
 
 
 def _text(reading: Reading, entry: Table, key: str) -> str:
