@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from harness.errors import FaultError
 from harness.model.stack import Lane
+from harness.stack.host import LaneHost
 from harness.stack.relay import Relay
 from harness.stack.supervisor import Supervisor
 
@@ -22,11 +23,13 @@ class LaneHandle:
         secrets: Mapping[str, str],
         supervisors: Mapping[Key, Supervisor],
         relays: Mapping[Key, Relay],
+        host: LaneHost | None = None,
     ) -> None:
         self._lane = lane
         self._secrets = secrets
         self._supervisors = supervisors
         self._relays = relays
+        self._host = host
 
     @property
     def lane(self) -> Lane:
@@ -37,6 +40,21 @@ class LaneHandle:
     def secrets(self) -> Mapping[str, str]:
         """Credentials of the lane's components by name."""
         return self._secrets
+
+    @property
+    def host(self) -> LaneHost:
+        """The lane's machine.
+
+        Raises:
+            FaultError: no component of the lane shows one.
+        """
+        if self._host is None:
+            raise FaultError(
+                f"Lane {self._lane.name} has no machine of its own",
+                expected="a component of kind node-exporter with per_lane: true",
+                hint="an exporter that all lanes share shows the real machine, and nothing is done to that",
+            )
+        return self._host
 
     async def hold_down(self, component: str) -> None:
         """Ends a component as `kill -9` does and keeps its supervisor from starting it again."""

@@ -17,6 +17,7 @@ from harness.model.events import ComponentReady, Payload, Rewired
 from harness.model.stack import Address, ComponentReport
 from harness.stack.components.registry import component_of
 from harness.stack.handle import Key, LaneHandle
+from harness.stack.host import NODE_EXPORTER, LaneHost, hosts_of
 from harness.stack.layout import Layout
 from harness.stack.probe import Answer, ask
 from harness.stack.relay import Relay
@@ -52,6 +53,7 @@ class Stack:
             for site in layout.sites
         }
         self._relays: dict[Key, Relay] = {}
+        self._hosts: dict[str, LaneHost] = hosts_of(self._supervisors.values())
         self._down = False
 
     async def __aenter__(self) -> Self:
@@ -106,6 +108,8 @@ class Stack:
             rest.push_async_callback(self._runtime.close)
             for relay in self._relays.values():
                 rest.push_async_callback(relay.close)
+            for host in self._hosts.values():
+                rest.push_async_callback(host.close)
             ends = [supervisor.stop(STOP_GRACE_SECONDS) for supervisor in self._supervisors.values()]
             for failed in await asyncio.gather(*ends, return_exceptions=True):
                 if failed is not None:
@@ -117,7 +121,9 @@ class Stack:
         Raises:
             StackError: there is no such lane.
         """
-        return LaneHandle(self.layout.lane(name), self.layout.secrets[name], self._supervisors, self._relays)
+        return LaneHandle(
+            self.layout.lane(name), self.layout.secrets[name], self._supervisors, self._relays, self._hosts.get(name)
+        )
 
     def component_tail(self, name: str, lane: str | None = None, lines: int = 20) -> tuple[str, ...]:
         """The last lines of a component, without credentials.
@@ -238,6 +244,8 @@ class Stack:
             # A foreign server may not set SO_REUSEADDR and could then not bind beside us.
             self.layout.ports.release(site.address)
         launch = await supervisor.start()
+        if site.lane in self._hosts and site.component.kind == NODE_EXPORTER:
+            self._hosts[site.lane].start()
         for other, event in ready.items():
             peer = self._supervisors[other].site
             if peer.component.kind in component_of(site.component.kind).needs and peer.lane in {site.lane, None}:
