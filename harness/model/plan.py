@@ -8,9 +8,15 @@ from enum import StrEnum
 
 
 class Profile(StrEnum):
-    """How much a run tries. `smoke` judges cells only and claims no rate."""
+    """How much a run tries.
+
+    `smoke` drills each priority once, judges cells only and claims no rate. `gate` drills every alert, with enough
+    injections for the bound that the targets ask for. `nightly` tries more of them, and every fault that there is.
+    """
 
     SMOKE = "smoke"
+    GATE = "gate"
+    NIGHTLY = "nightly"
 
 
 class Reach(StrEnum):
@@ -23,6 +29,14 @@ class Reach(StrEnum):
     LANE = "lane"
     SHARED = "shared"
     ALONE = "alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a plan must know of a fault: what it lays hands on, and how far its effect goes."""
+
+    touches: frozenset[str]
+    reach: Reach
 
 
 class Control(StrEnum):
@@ -55,6 +69,10 @@ class Injection:
     `phase` is added when the lane is free, `heal_after` once the messages are there (or the hold is over), so that
     neither instant is locked to Prometheus's phases. `hold` is how long a message may take, from due, before it is
     lost. `channels` are those that must hear, each of them one trial.
+
+    `track` names what of its lane the fault touches: the tracks of a lane share nothing, so their injections go on side
+    by side. `although` is a fault of the alerting path that is in place when the alert fires, `although_for` how long
+    it stays after the effect of the fault itself was proven; the alert must be heard in time all the same.
     """
 
     id: str
@@ -72,11 +90,18 @@ class Injection:
     tolerates: tuple[str, ...] = ()
     control: Control | None = None
     estimate: timedelta = timedelta(0)
+    track: str = ""
+    stage: str = "alerts"
+    although: str = ""
+    although_for: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """What a run will try: every injection, in its lane, with the critical path (the longest lane)."""
+    """What a run will try: every injection, in its lane and stage, with the critical path.
+
+    `lanes` are those that stand; injections into what all lanes share carry the lane `shared`, which is none of them.
+    """
 
     profile: Profile
     seed: int

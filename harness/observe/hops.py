@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -107,8 +107,14 @@ async def read_hops(
     return HopReading(hops, "; ".join(dict.fromkeys(errors)))
 
 
-async def wait_quiet(prometheus: Address, lane: str, deadline_seconds: float) -> tuple[str, ...]:
-    """Waits until Prometheus holds no alert of a lane as pending or firing; at the deadline those that it does.
+Disturbs = Callable[[Mapping[str, str]], bool]
+"""Whether an alert with these labels, pending or firing, would disturb what comes next."""
+
+
+async def wait_quiet(
+    prometheus: Address, lane: str, deadline_seconds: float, disturbs: Disturbs = lambda _: True
+) -> tuple[str, ...]:
+    """Waits until Prometheus holds no alert of a lane as pending or firing that disturbs; at the deadline those.
 
     A window looks back: an alert may outlive the fault, and the message that it is over, by the window's length.
     Where Prometheus cannot be asked, nothing is known of any alert, and the wait goes on.
@@ -117,6 +123,7 @@ async def wait_quiet(prometheus: Address, lane: str, deadline_seconds: float) ->
         prometheus: where it listens.
         lane: value of the lane's `environment` label.
         deadline_seconds: how long to wait at most.
+        disturbs: which alerts are waited for; all where nothing is said.
     """
     left: tuple[str, ...] = ()
     try:
@@ -124,7 +131,7 @@ async def wait_quiet(prometheus: Address, lane: str, deadline_seconds: float) ->
             while True:
                 with suppress(NoAnswer):
                     series = await ask(session, f"ALERTS{{{LANE_LABEL}={quoted(lane)}}}")
-                    left = tuple(sorted({one["metric"]["alertname"] for one in series}))
+                    left = tuple(sorted({one["metric"]["alertname"] for one in series if disturbs(one["metric"])}))
                     if not left:
                         return ()
                 await asyncio.sleep(_QUIET_POLL_SECONDS)

@@ -68,7 +68,7 @@ class Inbox:
         self._write = write
         self._channels = {channel.name: channel for channel in channels}
         self._notifications: list[Notification] = []
-        self._dropped: list[Notification] = []
+        self._caught: list[Notification] = []
         self._interferences: list[Interference] = []
         self._held: dict[_Held, asyncio.TimerHandle] = {}
         self._changed = asyncio.Event()
@@ -90,9 +90,8 @@ class Inbox:
             self._write(MessageInterfered(raw.channel, interference.control.value, interference.lane, until))
             if until is not None:
                 self._hold(_Held(raw, until))
-            else:
-                self._dropped.append(notification)
-                self._wake()
+            self._caught.append(notification)
+            self._wake()
             return
         self._arrive(raw, notification)
 
@@ -145,8 +144,8 @@ class Inbox:
         since_wall: float,
         deadline_monotonic: float,
     ) -> frozenset[str]:
-        """As `heard`, for messages that the lost control dropped: who waits for them knows that they were sent."""
-        return await self._first(self._dropped, alert, lane, channels, status, since_wall, deadline_monotonic)
+        """As `heard`, for messages that a control dropped or holds: who waits for them knows that they were sent."""
+        return await self._first(self._caught, alert, lane, channels, status, since_wall, deadline_monotonic)
 
     async def _first(
         self,

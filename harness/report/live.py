@@ -22,6 +22,8 @@ from harness.model.events import (
     LaneRetired,
     MessageArrived,
     MessageInterfered,
+    PathDisturbed,
+    PathRestored,
     PlanClosed,
     Progress,
     RunEnded,
@@ -143,6 +145,10 @@ class LiveProgress:
                 return ""
             case Injected() as injected:
                 return f"fault  {self._name(injected.injection)}: {injected.proof}"
+            case PathDisturbed() as disturbed:
+                return f"path   {self._name(disturbed.injection)}, although {disturbed.fault}: {disturbed.proof}"
+            case PathRestored() as restored:
+                return f"path   {self._name(restored.injection)}, {restored.fault} is over: {restored.proof}"
             case Healed() as healed:
                 return f"healed {self._name(healed.injection)}: {healed.proof}"
             case InjectionClosed() as closed:

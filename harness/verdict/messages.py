@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.model.notifications import Notification, ReceivedAlert, Status
@@ -35,15 +35,16 @@ def attribute(record: Record) -> Attribution:
     unexplained = []
     names = {drill.alert for drill in record.drills} | {one.labels.get("alertname", "") for one in record.received}
     for message in record.messages:
+        under_way = [story for story in record.stories if story.covers(message.arrived.wall)]
         explained = False
-        for story in record.stories:
-            if not story.covers(message.arrived.wall):
-                continue
+        for story in under_way:
             planned = story.planned
             own = speaks_of(message, planned.alert, planned.lane)
+            beside = _beside(story, under_way)
             others = _others(message, story, record, names, mentioned_beside=own)
-            strange = sorted(others - set(planned.tolerates) - _earlier(message, story, record))
-            unexpected[planned.id].extend(f"{_told(message)} speaks of {name}" for name in strange)
+            strange = sorted(others - set(planned.tolerates) - _earlier(message, story, record) - beside)
+            if story is _latest(story, under_way):
+                unexpected[planned.id].extend(f"{_told(message)} speaks of {name}" for name in strange)
             if own:
                 wrong = _wrong(message, story, heard[planned.id])
                 if wrong:
@@ -58,6 +59,22 @@ def attribute(record: Record) -> Attribution:
         unexpected={name: tuple(told) for name, told in unexpected.items() if told},
         unexplained=tuple(unexplained),
     )
+
+
+def _beside(story: Story, under_way: Sequence[Story]) -> set[str]:
+    """Alerts that injections of other tracks of this lane, under way at the same time, raise or tolerate."""
+    return {
+        name
+        for other in under_way
+        if other is not story and other.planned.lane == story.planned.lane
+        for name in (other.planned.alert, *other.planned.tolerates)
+    }
+
+
+def _latest(story: Story, under_way: Sequence[Story]) -> Story:
+    """Of the injections under way in a story's lane the last to begin: what nobody expected is laid to it, once."""
+    in_lane = (other for other in under_way if other.planned.lane == story.planned.lane)
+    return max(in_lane, key=lambda other: other.applying_at or 0.0)
 
 
 def alerts_told(message: Notification, story: Story, record: Record) -> tuple[tuple[ReceivedAlert, ...], ...]:
@@ -123,16 +140,19 @@ def _others(
 
 
 def _earlier(message: Notification, story: Story, record: Record) -> set[str]:
-    """Alerts of earlier injections in this lane, where the message only says that they are over.
+    """Alerts that earlier injections in this lane raised or tolerated, where the message only says that they are over.
 
     Such a straggler is no false alarm; that it came too late is what the earlier injection is judged for.
     """
     if message.status is not Status.RESOLVED:
         return set()
     return {
-        other.planned.alert
+        name
         for other in record.stories
-        if other.planned.lane == story.planned.lane and other.ends_at <= (story.applying_at or 0.0)
+        if other.planned.lane == story.planned.lane
+        and other.applying_at is not None
+        and other.applying_at < (story.applying_at or 0.0)
+        for name in (other.planned.alert, *other.planned.tolerates)
     }
 
 

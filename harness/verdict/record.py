@@ -9,8 +9,13 @@ from dataclasses import dataclass, field
 
 from harness.model.events import (
     AlertReceived,
+    CensusTaken,
+    ChangeNotPlanted,
+    ChangePlanted,
+    ChangeSeen,
     ComponentExited,
     ComponentReady,
+    ComponentRestarted,
     DrillDeclared,
     Event,
     FaultApplying,
@@ -25,10 +30,13 @@ from harness.model.events import (
     LoadMeasured,
     MessageArrived,
     MessageInterfered,
+    PathDisturbed,
+    PathRestored,
     PlanClosed,
     Rewired,
     RunEnded,
     RunStarted,
+    ScrapesCounted,
     SinkRefused,
     StageEnded,
     Starved,
@@ -48,9 +56,10 @@ _READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
 class Story:
     """What the ledger tells of one injection. Instants are Unix seconds.
 
-    `ends_at` is the instant at which the next fault begins in the same lane, else infinite; `watched_until` the
-    instant up to which somebody listened. `unread` says why Prometheus could not be asked for hops, empty where it
-    was.
+    `ends_at` is the instant at which the next fault begins in the same track of the same lane, else infinite;
+    `watched_until` the instant up to which somebody listened. `unread` says why Prometheus could not be asked for hops,
+    empty where it was. `disturbed` tells of a disturbance of the alert's way: None where there was none, True where it
+    was never seen to be over.
     """
 
     planned: Injection
@@ -63,6 +72,7 @@ class Story:
     unread: str
     ends_at: float
     watched_until: float
+    disturbed: bool | None = None
 
     @property
     def due_at(self) -> float | None:
@@ -77,13 +87,17 @@ class Story:
         return None if self.due_at is None else self.due_at + self.planned.hold.total_seconds()
 
     def covers(self, at: float) -> bool:
-        """Whether an instant lies between the beginning of this fault and that of the next one in its lane."""
+        """Whether an instant lies between the beginning of this fault and that of the next one in its track."""
         return self.applying_at is not None and self.applying_at <= at < self.ends_at
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A whole ledger in order; `damage` says in sentences what is missing from it."""
+    """A whole ledger in order; `damage` says in sentences what is missing from it.
+
+    `lives` are the ends and the new beginnings of components at their instants, `ready` the instants at which they
+    stood, Unix seconds all of them; `ended_at` is the instant of the last line.
+    """
 
     started: RunStarted | None
     ended: RunEnded | None
@@ -95,6 +109,13 @@ class Record:
     differences: tuple[Difference, ...]
     components: tuple[ComponentReady, ...]
     exits: tuple[ComponentExited, ...]
+    ready: tuple[tuple[float, ComponentReady], ...]
+    lives: tuple[tuple[float, ComponentExited | ComponentRestarted], ...]
+    scrapes: tuple[ScrapesCounted, ...]
+    census: CensusTaken | None
+    changes: tuple[ChangePlanted, ...]
+    changes_seen: Mapping[str, ChangeSeen]
+    changes_not_made: tuple[ChangeNotPlanted, ...]
     load: LoadMeasured | None
     received: tuple[ReceivedAlert, ...]
     messages: tuple[Notification, ...]
@@ -103,6 +124,7 @@ class Record:
     starved: tuple[Starved, ...]
     damage: tuple[str, ...]
     wall_seconds: float
+    ended_at: float
 
     @property
     def profile(self) -> str:
@@ -121,6 +143,7 @@ class _Chapter:
     unverified: str = ""
     hops: dict[Hop, float] = field(default_factory=dict)
     unread: str = "Prometheus was not asked for its hops"
+    disturbed: bool | None = None
 
 
 def record(events: Iterable[Event]) -> Record:
@@ -128,10 +151,14 @@ def record(events: Iterable[Event]) -> Record:
     ledger = tuple(events)
     payloads = [event.payload for event in ledger if event.payload is not None]
     chapters: dict[str, _Chapter] = defaultdict(_Chapter)
-    faults: dict[str, list[float]] = defaultdict(list)
     for event in ledger:
-        _read(event, chapters, faults)
+        _read(event, chapters)
     injections = [payload.injection for payload in payloads if isinstance(payload, InjectionPlanned)]
+    faults: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for one in injections:
+        began = chapters[one.id].applying_at
+        if began is not None:
+            faults[one.lane, one.track].append(began)
     last_at = max((event.wall for event in ledger), default=0.0)
     ended = next((payload for payload in payloads if isinstance(payload, RunEnded)), None)
     plan = next((payload for payload in payloads if isinstance(payload, PlanClosed)), None)
@@ -140,13 +167,24 @@ def record(events: Iterable[Event]) -> Record:
         started=next((payload for payload in payloads if isinstance(payload, RunStarted)), None),
         ended=ended,
         plan=plan,
-        stories=tuple(_story(one, chapters[one.id], faults[one.lane], last_at) for one in injections),
+        stories=tuple(_story(one, chapters[one.id], faults[one.lane, one.track], last_at) for one in injections),
         targets=tuple(payload.target for payload in payloads if isinstance(payload, TargetDeclared)),
         drills=tuple(payload for payload in payloads if isinstance(payload, DrillDeclared)),
         findings=tuple(payload.finding for payload in payloads if isinstance(payload, FindingNoted)),
         differences=tuple(payload.difference for payload in payloads if isinstance(payload, Rewired)),
         components=tuple(payload for payload in payloads if isinstance(payload, ComponentReady)),
         exits=tuple(payload for payload in payloads if isinstance(payload, ComponentExited)),
+        ready=tuple((event.wall, event.payload) for event in ledger if isinstance(event.payload, ComponentReady)),
+        lives=tuple(
+            (event.wall, event.payload)
+            for event in ledger
+            if isinstance(event.payload, ComponentExited | ComponentRestarted)
+        ),
+        scrapes=tuple(payload for payload in payloads if isinstance(payload, ScrapesCounted)),
+        census=next((payload for payload in reversed(payloads) if isinstance(payload, CensusTaken)), None),
+        changes=tuple(payload for payload in payloads if isinstance(payload, ChangePlanted)),
+        changes_seen={payload.change: payload for payload in payloads if isinstance(payload, ChangeSeen)},
+        changes_not_made=tuple(payload for payload in payloads if isinstance(payload, ChangeNotPlanted)),
         load=next((payload for payload in reversed(payloads) if isinstance(payload, LoadMeasured)), None),
         received=tuple(
             sorted(
@@ -165,19 +203,23 @@ def record(events: Iterable[Event]) -> Record:
         starved=tuple(payload for payload in payloads if isinstance(payload, Starved)),
         damage=tuple(_damage(ledger, injections, plan, ended)),
         wall_seconds=ended.wall_seconds if ended else spent,
+        ended_at=last_at,
     )
 
 
-def _read(event: Event, chapters: Mapping[str, _Chapter], faults: Mapping[str, list[float]]) -> None:
+def _read(event: Event, chapters: Mapping[str, _Chapter]) -> None:
     """Takes what one event tells of an injection."""
     match event.payload:
-        case FaultApplying(injection=name, lane=lane):
+        case FaultApplying(injection=name):
             chapters[name].applying_at = event.wall
-            faults[lane].append(event.wall)
         case Injected(injection=name) as injected:
             chapters[name].injected = injected
         case InjectionUnverified(injection=name, why=why):
             chapters[name].unverified = why
+        case PathDisturbed(injection=name):
+            chapters[name].disturbed = True
+        case PathRestored(injection=name):
+            chapters[name].disturbed = False
         case Healed(injection=name) as healed:
             chapters[name].healed = healed
         case InjectionClosed(injection=name):
@@ -205,6 +247,7 @@ def _story(planned: Injection, chapter: _Chapter, faults: Iterable[float], last_
         unread=chapter.unread,
         ends_at=ends_at,
         watched_until=min(ends_at, last_at),
+        disturbed=chapter.disturbed,
     )
 
 

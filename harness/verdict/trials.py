@@ -77,6 +77,9 @@ def _why_unverified(story: Story) -> str:
         return "it was planned and never tried"
     if story.injected is None:
         return "the run ended before the fault had been proven"
+    if story.planned.although and story.disturbed is not False:
+        seen = "was never seen" if story.disturbed is None else "was never seen to be over"
+        return f"the disturbance of the alert's way ({story.planned.although}) {seen}"
     return ""
 
 

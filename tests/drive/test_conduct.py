@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.drive import conduct as conducting
-from harness.drive.conduct import Limits, conduct
+from harness.drive import effect as effecting
+from harness.drive.conduct import conduct
+from harness.drive.surroundings import Limits, Surroundings
 from harness.drive.faults import LaneControl, Proof
 from harness.drive.journal import Journal
 from harness.errors import EffectNotProven, FaultError, HarnessError, LedgerError, NotReady
@@ -346,9 +347,9 @@ def run(
         if hops_fail:
             raise HarnessError("Prometheus does not answer")
 
-    async def quiet(lane: str, seconds: float) -> tuple[str, ...]:
+    async def quiet(one: Injection, seconds: float) -> tuple[str, ...]:
         await asyncio.sleep(seconds if loud else 4)
-        world.note(f"quiet {lane}")
+        world.note(f"quiet {one.lane}")
         return loud
 
     async def scene(journal: Journal) -> BaseException | None:
@@ -357,10 +358,14 @@ def run(
         faults = {"break": _FakeFault("break", world, behaviour or Behaviour())}
         going = loop.create_task(
             conduct(
-                timetable(*plan), faults, lane_control, ears, write, journal, read_hops,
-                quiet=quiet, stop=stop, started_monotonic=STARTED, limits=limits, clock=clock,
+                plan,
+                Surroundings(
+                    faults, lane_control, ears, write, journal, read_hops, quiet, limits or Limits(), clock
+                ),
+                stop=stop,
+                started_monotonic=STARTED,
             )
-        )  # fmt: skip
+        )
         first = loop.jumping.turns
         loop.jumping.act = {
             first + turn: partial(loop.call_soon, act, going, stop) for turn, act in (acts or {}).items()
@@ -642,7 +647,7 @@ def test_a_conductor_that_can_be_interrupted_while_undoing_is_caught(
             pass
         return task, False
 
-    monkeypatch.setattr(conducting, "finished", breakable)
+    monkeypatch.setattr(effecting, "finished", breakable)
     turns = run(path, *PLAN).turns
     left = [run(path, *PLAN, acts={turn: cancel, turn + 2: cancel}).outstanding for turn in range(1, turns)]
     assert any(left)

@@ -28,6 +28,8 @@ from harness.model.events import (
     LaneRetired,
     LoadMeasured,
     MessageInterfered,
+    PathDisturbed,
+    PathRestored,
     Payload,
     PlanClosed,
     Progress,
@@ -69,6 +71,14 @@ SHOWN: list[tuple[Payload, str]] = [
     (Injected("ServerDown-1", 1.0, 2.0, "connection refused"), f"fault  {NAMED}: connection refused"),
     (Injected("unheard-of", 1.0, 2.0, "refused"), "fault  unheard-of: refused"),
     (Healed("ServerDown-1", 1.0, 2.0, "connected"), f"healed {NAMED}: connected"),
+    (
+        PathDisturbed("ServerDown-1", "receiver-erroring", 1.0, "500"),
+        f"path   {NAMED}, although receiver-erroring: 500",
+    ),
+    (
+        PathRestored("ServerDown-1", "receiver-erroring", 1.0, "ok"),
+        f"path   {NAMED}, receiver-erroring is over: ok",
+    ),
     (InjectionUnverified("ServerDown-1", "no effect"), f"UNVERIFIED {NAMED}: no effect"),
     (HopsRead("ServerDown-1", "timed out"), f"UNREAD hops of {NAMED}: timed out"),
     (HopsRead("ServerDown-1"), ""),

@@ -36,7 +36,7 @@ class Host(Protocol):
         """Fills the lane's own small file system with real bytes until this share of it is used.
 
         Raises:
-            FaultError: the lane has no file system of its own here (user namespaces are closed), or it cannot be filled.
+            FaultError: the lane has no file system of its own (user namespaces are closed), or it cannot be filled.
         """
 
     async def empty_disk(self) -> None:
@@ -151,8 +151,10 @@ class Fault(Protocol):
 
     @property
     def touches(self) -> frozenset[str]:
-        """What it lays hands on, in words of its own (`application`, `host-memory`): two faults that share one of them
-        are never in place in one lane at the same time."""
+        """What it lays hands on, in words of its own (`application`, `host-memory`).
+
+        Two faults that share one of them are never in place in one lane at the same time.
+        """
 
     @property
     def reach(self) -> Reach:

@@ -6,52 +6,41 @@ Pure: the same drills, options and seed give the same timetable, on every machin
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from harness.drive.plan.estimate import FIRE, cost, window
+from harness.drive.plan.packing import in_sequence, load, longest, packed, tracks
+from harness.drive.plan.shapes import MINIMUM_TRIALS, SHAPES, Shape
+from harness.drive.plan.stages import critical_path
 from harness.errors import UsageError
-from harness.model.plan import Control, Injection, Profile, Stage, Timetable
+from harness.model.plan import Control, Injection, Profile, Reach, Stage, Timetable, Traits
 from harness.model.policy import Alert, Drill, Priority, PriorityRule
-from harness.model.time import parse_duration
+from harness.model.stack import SHARED
 from harness.policy.parse.suggest import hint
 
 HOLD = timedelta(seconds=35)
 """How long a message may take from due before it is lost: past the 30 s promise, so that late and lost differ."""
 
 STAGE = "alerts"
-"""The name of the stage that this timetable fills."""
+"""The stage in which faults of lanes, and those that disturb no lane, are injected side by side."""
 
-MINIMUM_TRIALS = 2
-"""Fewer planned trials in a cell could not tell a dead cell from an unlucky one."""
+ALONE = "monitoring"
+"""The stage in which the way of every alert is disturbed: one injection at a time, and nothing else."""
 
-_FIRE = timedelta(seconds=6)
-_RESOLVE = timedelta(seconds=8)
-_PHASE = timedelta(seconds=2)
 _CPU_WEIGHT = 0.5
-_RANGE = re.compile(r"\[([0-9a-z]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What a profile asks for: injections of every drill, lanes for them, the span of the random heal instant."""
-
-    injections: int
-    lanes: int
-    heal_within: timedelta
-
-
-_SHAPES: Mapping[Profile, _Shape] = {
-    Profile.SMOKE: _Shape(injections=MINIMUM_TRIALS, lanes=3, heal_within=timedelta(seconds=5))
-}
+_ALTHOUGH_LEAST = timedelta(seconds=3)
+_ALTHOUGH_SPAN = timedelta(seconds=4)
+"""A fault of the alerting path outlasts the first attempt to notify (group_wait is 2 s), and ends long before 30 s."""
 
 
 def plan(
     drills: Sequence[Drill],
     priorities: Mapping[Priority, PriorityRule],
     alerts: Mapping[str, Alert],
+    traits: Mapping[str, Traits],
     *,
     profile: Profile,
     seed: int,
@@ -60,44 +49,51 @@ def plan(
 ) -> Timetable:
     """The timetable of a run.
 
-    Every chosen drill is injected at least twice, one injection at a time in a lane, longest first onto the lane that
-    is free soonest. Each negative control has a lane of its own, because it lasts as long as the whole hold.
+    Every chosen drill is injected at least twice. Injections of one lane that touch different things go on side by
+    side, the others one after another; what disturbs all lanes is injected in a stage of its own, alone. Further
+    injections, up to the number that the profile asks for, go where they lengthen the run least.
 
     Args:
         drills: what the policy drills.
         priorities: who must hear, by when.
         alerts: the alerting rules by name.
+        traits: what each fault touches, and how far it reaches.
         profile: how much is tried.
         seed: what every random instant is drawn from.
-        lanes: how many lanes may be used, the controls' included; the profile's own number where None.
+        lanes: how many lanes may be used; the profile's own number where None.
         only: names of the alerts to drill; all where empty.
 
     Raises:
         UsageError: nothing is left to drill, a name is unknown, there are too few lanes, or a cell has fewer than two
             trials.
     """
-    shape = _SHAPES[profile]
-    chosen = _chosen(drills, alerts, only)
-    trials = [
-        _injection(drill, priorities, alerts, f"{drill.alert}-{number}", seed, shape)
-        for drill in chosen
-        for number in range(1, shape.injections + 1)
-    ]
-    controls = _controls(chosen, priorities, alerts, seed, shape)
-    count = _trial_lanes(lanes, shape, len(trials), len(controls))
-    names = tuple(f"lane-{number:02}" for number in range(1, count + len(controls) + 1))
-    by_lane = dict(zip(names, [*_packed(trials, count, seed), *controls], strict=True))
-    placed = tuple(injection for lane, waiting in by_lane.items() for injection in _in_order([*waiting], lane))
-    check_cells(placed)
-    critical_path = max(sum((one.estimate for one in waiting), timedelta(0)) for waiting in by_lane.values())
+    shape = SHAPES[profile]
+    asked = _chosen(drills, alerts, only)
+    chosen = asked if only else shape.chosen(asked, {drill.alert: cost(alerts[drill.alert]) for drill in asked})
+    if lanes is not None and lanes < 1:
+        raise UsageError(f"{lanes} lanes are too few", expected="at least one")
+    draft = _Draft(shape, priorities, alerts, traits, seed)
+    trials, controls = draft.fill(chosen, lanes or shape.lanes, wanted=0 if only else shape.injections)
+    side_by_side = [one for one in (*controls, *trials) if one.stage == STAGE]
+    in_lanes = [one for one in side_by_side if one.lane != SHARED]
+    count = min(lanes or shape.lanes, max(Counter(one.track for one in in_lanes).values(), default=1))
+    names = tuple(f"lane-{number:02}" for number in range(1, count + 1))
+    urgency = {drill.alert: drill.priority for drill in chosen}
+    placed = packed(in_lanes, names, urgency, seed)
+    placed += packed([one for one in side_by_side if one.lane == SHARED], (SHARED,), urgency, seed)
+    alone = in_sequence([one for one in (*controls, *trials) if one.stage == ALONE], urgency, f"{seed}/alone")
+    check_cells([*placed, *alone])
+    stages = [Stage(STAGE, cpu_weight=_CPU_WEIGHT, estimate=longest(placed))]
+    if alone:
+        stages.append(Stage(ALONE, cpu_weight=_CPU_WEIGHT, estimate=load(alone), after=frozenset({STAGE})))
     return Timetable(
         profile=profile,
         seed=seed,
         lanes=names,
-        injections=placed,
-        stages=(Stage(STAGE, cpu_weight=_CPU_WEIGHT, estimate=critical_path),),
-        critical_path=critical_path,
-        mix=dict(sorted(Counter(one.alert for one in placed if one.control is None).items())),
+        injections=(*placed, *alone),
+        stages=tuple(stages),
+        critical_path=critical_path(stages),
+        mix=dict(sorted(Counter(one.alert for one in (*placed, *alone) if one.control is None).items())),
     )
 
 
@@ -155,124 +151,126 @@ def _chosen(drills: Sequence[Drill], alerts: Mapping[str, Alert], only: Sequence
     return chosen
 
 
-def _injection(
-    drill: Drill,
-    priorities: Mapping[Priority, PriorityRule],
-    alerts: Mapping[str, Alert],
-    name: str,
-    seed: int,
-    shape: _Shape,
-    control: Control | None = None,
-) -> Injection:
-    """One injection, not yet in a lane; its instants are drawn from the seed and its own name alone."""
-    if drill.priority not in priorities:
-        raise UsageError(
-            f"{drill.span}: the drill for {drill.alert} has priority {drill.priority}, which promises nothing",
-            expected=f"one of {', '.join(sorted(priorities))}",
-            hint="state the channels and the deadline of that priority in drills.yaml",
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """Makes injections; their instants are drawn from the seed and their own name alone."""
+
+    shape: Shape
+    priorities: Mapping[Priority, PriorityRule]
+    alerts: Mapping[str, Alert]
+    traits: Mapping[str, Traits]
+    seed: int
+
+    def fill(self, chosen: Sequence[Drill], lanes: int, *, wanted: int) -> tuple[list[Injection], list[Injection]]:
+        """The injections, each in its track and stage and not yet in a lane; and the negative controls."""
+        everything = {fault for drill in chosen for fault in self.shape.faults(drill)}
+        track = tracks(
+            sorted(fault for fault in everything if self.traits[fault].reach is not Reach.ALONE), self.traits
         )
-    rule, alert = priorities[drill.priority], alerts[drill.alert]
-    dice = random.Random(f"{seed}/{name}")
-    phase = _drawn(dice, _PHASE)
-    heal_after = _drawn(dice, shape.heal_within)
-    heard_after = _FIRE if control is None else HOLD
-    return Injection(
-        id=name,
-        alert=drill.alert,
-        fault=drill.fault,
-        lane="",
-        channels=rule.channels,
-        start=timedelta(0),
-        phase=phase,
-        heal_after=heal_after,
-        hold=HOLD,
-        deadline=rule.deadline,
-        since_condition=rule.since_condition,
-        rule_hold=alert.hold,
-        tolerates=drill.tolerates,
-        control=control,
-        estimate=phase + alert.hold + heard_after + heal_after + _window(alert) + _RESOLVE + alert.keep_firing_for,
-    )
+        counts = {drill.alert: max(MINIMUM_TRIALS, len(self.shape.faults(drill))) for drill in chosen}
+        trials = [self._trial(drill, number, track) for drill in chosen for number in range(1, counts[drill.alert] + 1)]
+        trials += [
+            self._although(drill, number, fault)
+            for drill in chosen
+            for number, fault in enumerate(self.shape.although(drill), start=1)
+        ]
+        controls = self._controls(chosen, track)
+        loads: dict[str, timedelta] = {}
+        for one in (*controls, *trials):
+            if one.stage == STAGE and one.lane != SHARED:
+                loads[one.track] = loads.get(one.track, timedelta(0)) + one.estimate
+        while len(trials) < wanted and loads:
+            # Where they lengthen the run least; of equals the drill that was tried least.
+            further = [
+                one
+                for drill in chosen
+                if (one := self._trial(drill, counts[drill.alert] + 1, track)).stage == STAGE and one.lane != SHARED
+            ]
+            cheapest = min(
+                further,
+                key=lambda one: (
+                    (loads[one.track] + one.estimate) / lanes + one.estimate,
+                    counts[one.alert],
+                    one.alert,
+                ),
+            )
+            counts[cheapest.alert] += 1
+            loads[cheapest.track] += cheapest.estimate
+            trials.append(cheapest)
+        return trials, controls
+
+    def _trial(self, drill: Drill, number: int, track: Mapping[str, str]) -> Injection:
+        faults = self.shape.faults(drill)
+        fault = faults[(number - 1) % len(faults)]
+        return self._within_reach(self._injection(drill, f"{drill.alert}-{number}", fault), track)
+
+    def _within_reach(self, one: Injection, track: Mapping[str, str]) -> Injection:
+        """The injection in the stage and the track that its fault's reach asks for; one of a lane has none yet."""
+        reach = self.traits[one.fault].reach
+        if reach is Reach.ALONE:
+            return replace(one, lane=SHARED, track=ALONE, stage=ALONE)
+        return replace(one, lane=SHARED if reach is Reach.SHARED else "", track=track[one.fault], stage=STAGE)
+
+    def _although(self, drill: Drill, number: int, disturbance: str) -> Injection:
+        """The drill again, in a stage in which nothing else goes on, while the way of its alert is disturbed."""
+        one = self._injection(drill, f"{drill.alert}-although-{number}", drill.fault)
+        dice = random.Random(f"{self.seed}/{one.id}/although")
+        return replace(
+            one,
+            lane="lane-01",
+            track=ALONE,
+            stage=ALONE,
+            although=disturbance,
+            although_for=_ALTHOUGH_LEAST + _drawn(dice, _ALTHOUGH_SPAN),
+            estimate=one.estimate + _ALTHOUGH_SPAN,
+        )
+
+    def _controls(self, chosen: Sequence[Drill], track: Mapping[str, str]) -> list[Injection]:
+        """For each control as many injections as make two trials, from the drill that costs least."""
+        in_lanes = [drill for drill in chosen if self.traits[drill.fault].reach is Reach.LANE]
+        urgency = list(Priority)
+        most_urgent = min((drill.priority for drill in in_lanes or chosen), key=urgency.index)
+        urgent = [drill for drill in in_lanes or chosen if drill.priority is most_urgent]
+        cheapest = min(urgent, key=lambda drill: self.alerts[drill.alert].hold + window(self.alerts[drill.alert]))
+        found = []
+        for control in Control:
+            first = self._injection(cheapest, f"control-{control}-1", cheapest.fault, control)
+            needed = -(-MINIMUM_TRIALS // max(1, len(first.channels)))
+            names = [f"control-{control}-{number}" for number in range(2, needed + 1)]
+            others = [self._injection(cheapest, name, cheapest.fault, control) for name in names]
+            found += [self._within_reach(one, track) for one in (first, *others)]
+        return found
+
+    def _injection(self, drill: Drill, name: str, fault: str, control: Control | None = None) -> Injection:
+        if drill.priority not in self.priorities:
+            raise UsageError(
+                f"{drill.span}: the drill for {drill.alert} has priority {drill.priority}, which promises nothing",
+                expected=f"one of {', '.join(sorted(self.priorities))}",
+                hint="state the channels and the deadline of that priority in drills.yaml",
+            )
+        rule, alert = self.priorities[drill.priority], self.alerts[drill.alert]
+        dice = random.Random(f"{self.seed}/{name}")
+        phase = _drawn(dice, self.shape.phase)
+        heal_after = _drawn(dice, self.shape.heal_within)
+        return Injection(
+            id=name,
+            alert=drill.alert,
+            fault=fault,
+            lane="",
+            channels=rule.channels if drill.channels is None else drill.channels,
+            start=timedelta(0),
+            phase=phase,
+            heal_after=heal_after,
+            hold=HOLD,
+            deadline=rule.deadline,
+            since_condition=rule.since_condition,
+            rule_hold=alert.hold,
+            tolerates=drill.tolerates,
+            control=control,
+            estimate=phase + heal_after + cost(alert, heard_after=FIRE if control is None else HOLD),
+        )
 
 
 def _drawn(dice: random.Random, below: timedelta) -> timedelta:
     """A duration from [0, below), each microsecond as likely as the next."""
     return timedelta(microseconds=dice.randrange(below // timedelta(microseconds=1)))
-
-
-def _window(alert: Alert) -> timedelta:
-    """The longest range that the rule looks back over: what was bad stays in sight that long."""
-    spelled = _RANGE.findall(" ".join((alert.expr, *alert.selectors)))
-    return max((_parsed(text) for text in spelled), default=timedelta(0))
-
-
-def _parsed(text: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError:  # PromQL allows plain numbers of seconds as well since 3.0; an estimate needs no more
-        return timedelta(0)
-
-
-def _controls(
-    chosen: Sequence[Drill],
-    priorities: Mapping[Priority, PriorityRule],
-    alerts: Mapping[str, Alert],
-    seed: int,
-    shape: _Shape,
-) -> list[list[Injection]]:
-    """For each control the injections of its lane: as many as make two trials, from the drill that costs least."""
-    urgency = list(Priority)
-    most_urgent = min((drill.priority for drill in chosen), key=urgency.index)
-    urgent = [drill for drill in chosen if drill.priority is most_urgent]
-    cheapest = min(urgent, key=lambda drill: alerts[drill.alert].hold + _window(alerts[drill.alert]))
-    found = []
-    for control in Control:
-        first = _injection(cheapest, priorities, alerts, f"control-{control}-1", seed, shape, control)
-        needed = -(-MINIMUM_TRIALS // max(1, len(first.channels)))
-        others = [
-            _injection(cheapest, priorities, alerts, f"control-{control}-{number}", seed, shape, control)
-            for number in range(2, needed + 1)
-        ]
-        found.append([first, *others])
-    return found
-
-
-def _trial_lanes(lanes: int | None, shape: _Shape, trials: int, controls: int) -> int:
-    """How many lanes the trials get: never more than there are trials."""
-    if lanes is None:
-        return min(shape.lanes, trials)
-    if lanes <= controls:
-        raise UsageError(
-            f"{lanes} lanes are too few",
-            expected=f"at least {controls + 1}: one for each of {controls} negative controls, one for the drills",
-        )
-    return min(lanes - controls, trials)
-
-
-def _packed(trials: Sequence[Injection], count: int, seed: int) -> list[list[Injection]]:
-    """Longest first onto the lane that is free soonest; of equal lanes the one where this alert was tried least.
-
-    Within a lane the order is then drawn from the seed: longest first is good for packing, and nothing else.
-    """
-    packed: list[list[Injection]] = [[] for _ in range(count)]
-    for one in sorted(trials, key=lambda one: (-one.estimate, one.id)):
-        soonest = min(
-            packed,
-            key=lambda lane: (
-                sum((other.estimate for other in lane), timedelta(0)),
-                sum(other.alert == one.alert for other in lane),
-            ),
-        )
-        soonest.append(one)
-    for number, lane in enumerate(packed, start=1):
-        random.Random(f"{seed}/order of lane {number}").shuffle(lane)
-    return packed
-
-
-def _in_order(waiting: Sequence[Injection], lane: str) -> list[Injection]:
-    """The injections of a lane one after another; none can start before what cannot be shortened has passed."""
-    earliest, placed = timedelta(0), []
-    for one in waiting:
-        placed.append(replace(one, lane=lane, start=earliest))
-        earliest += one.phase + one.rule_hold + one.heal_after
-    return placed

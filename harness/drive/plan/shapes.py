@@ -1,0 +1,73 @@
+"""What a profile asks for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from harness.model.plan import Profile
+from harness.model.policy import Drill, Priority
+
+MINIMUM_TRIALS = 2
+"""Fewer planned trials in a cell could not tell a dead cell from an unlucky one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a profile asks for.
+
+    Args:
+        injections: how many there must be at least, over all drills; each drill has at least two, or one for each of
+            its faults where it has more.
+        lanes: how many lanes stand at most.
+        phase: the span from which an injection's phase is drawn: one scrape interval of the shipped policies.
+        heal_within: the span from which the instant of healing is drawn: their group interval.
+        every_priority_once: whether one drill stands for all of its priority.
+        every_fault: whether the faults are tried that a drill reserves for the night.
+    """
+
+    injections: int
+    lanes: int
+    phase: timedelta
+    heal_within: timedelta
+    every_priority_once: bool = False
+    every_fault: bool = False
+
+    def chosen(self, drills: Sequence[Drill], costs: Mapping[str, timedelta]) -> list[Drill]:
+        """The drills that this profile tries: all, or of each priority the one that costs least (the first of equals).
+
+        Args:
+            drills: those that could be tried.
+            costs: what one injection of an alert's drill costs.
+        """
+        if not self.every_priority_once:
+            return [*drills]
+        found = []
+        for priority in Priority:
+            of_priority = [drill for drill in drills if drill.priority is priority]
+            if of_priority:
+                found.append(min(of_priority, key=lambda drill: costs[drill.alert]))
+        return found
+
+    def faults(self, drill: Drill) -> tuple[str, ...]:
+        """The faults that take turns in raising a drill's alert."""
+        return (*drill.faults, *(drill.nightly if self.every_fault else ()))
+
+    def although(self, drill: Drill) -> tuple[str, ...]:
+        """The faults of the alerting path under which its alert must be heard all the same."""
+        return drill.although if self.every_fault else ()
+
+
+_PHASE = timedelta(seconds=2)
+_HEAL_WITHIN = timedelta(seconds=5)
+
+SHAPES: Mapping[Profile, Shape] = {
+    Profile.SMOKE: Shape(
+        injections=0, lanes=6, phase=_PHASE / 2, heal_within=_HEAL_WITHIN / 2, every_priority_once=True
+    ),
+    # 93 and 153: one, respectively three of them may fail, and the lower bound is still at 95 %.
+    Profile.GATE: Shape(injections=93, lanes=12, phase=_PHASE, heal_within=_HEAL_WITHIN),
+    Profile.NIGHTLY: Shape(injections=153, lanes=12, phase=_PHASE, heal_within=_HEAL_WITHIN, every_fault=True),
+}
+"""The profiles, measured on two cores (`docs/verdicts.md` says what each of them may claim)."""
