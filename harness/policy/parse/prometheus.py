@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from harness.model.findings import Subject
 from harness.model.source import Span
+from harness.policy.parse.discovery import DISCOVERY, is_name
 from harness.policy.parse.reading import Parsed, Reading
 from harness.policy.parse.yaml import Node, Scalar, Table
 
@@ -16,12 +17,17 @@ _DEFAULT_INTERVAL = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A scrape job with its own interval and its statically configured targets (addresses as written)."""
+    """A scrape job with its own interval and its targets (addresses as written).
+
+    `target_files` are the patterns of its `file_sd_configs`. What these files say is among the `targets` once somebody
+    has read them; before that only the statically configured ones are.
+    """
 
     name: str
     interval: timedelta
     targets: tuple[Scalar, ...]
     span: Span
+    target_files: tuple[Scalar, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ def parse(text: str, file: str) -> Parsed[PrometheusConfig]:
             )
             continue
         interval = reading.duration(job.get("scrape_interval"), "scrape_interval", default)
-        jobs.append(Job(name.text, interval, _targets(reading, job), job.span))
+        jobs.append(Job(name.text, interval, _targets(reading, job), job.span, _target_files(reading, job)))
     alerting = reading.table(document.get("alerting"), "alerting")
     alertmanagers = _alertmanagers(reading, alerting.get("alertmanagers") if alerting else None)
     config = PrometheusConfig(
@@ -77,4 +83,20 @@ def _targets(reading: Reading, owner: Table) -> tuple[Scalar, ...]:
     found: list[Scalar] = []
     for static in reading.tables(owner.get("static_configs"), "static_configs"):
         found.extend(reading.scalars(static.get("targets"), "targets"))
+    return tuple(found)
+
+
+def _target_files(reading: Reading, job: Table) -> tuple[Scalar, ...]:
+    found: list[Scalar] = []
+    for entry in reading.tables(job.get(DISCOVERY), DISCOVERY):
+        for pattern in reading.scalars(entry.get("files"), "files"):
+            if is_name(pattern.text):
+                found.append(pattern)
+            else:
+                reading.error(
+                    "target-file-name",
+                    pattern.span,
+                    f"{pattern.text!r} cannot name target files: Prometheus does not start with it",
+                    details="expected: a path that ends in .json, .yml or .yaml, and `*` in its last part alone",
+                )
     return tuple(found)
