@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from harness.errors import FaultError
 from harness.model.stack import Lane
@@ -64,12 +65,36 @@ class LaneHandle:
         """Starts a component that was held down, and gives it back to its supervisor; nothing if it was not."""
         await self._supervisor(component).let_up()
 
+    async def crash(self, component: str) -> None:
+        """Ends a component as `kill -9` does and leaves it to its own restart policy."""
+        await self._supervisor(component).crash()
+
+    async def freeze(self, component: str) -> None:
+        """Stops a component where it is (SIGSTOP): it holds its connections and answers nobody."""
+        await self._supervisor(component).freeze()
+
+    async def thaw(self, component: str) -> None:
+        """Lets a frozen component go on; nothing if it was not frozen."""
+        await self._supervisor(component).thaw()
+
     async def refuse(self, component: str) -> None:
         """Cuts every connection to a component in its path and refuses new ones."""
         await self._relay(component).refuse()
 
+    async def reset(self, component: str) -> None:
+        """Cuts every connection in the path of a component; new ones are taken and then reset."""
+        await self._relay(component).reset()
+
+    async def half_open(self, component: str) -> None:
+        """Keeps every connection in the path of a component open and carries nothing any more, new ones included."""
+        await self._relay(component).half_open()
+
+    async def delay(self, component: str, delay: timedelta) -> None:
+        """Holds back whatever a component answers by this long in its path."""
+        await self._relay(component).delay(delay)
+
     async def restore(self, component: str) -> None:
-        """Lets connections to a component through again; nothing if they were."""
+        """Lets connections to a component through again, at once; nothing if they were."""
         await self._relay(component).restore()
 
     def _supervisor(self, component: str) -> Supervisor:

@@ -92,6 +92,8 @@ class Supervisor:
         self._launch: Launch | None = None
         self._running: Running | None = None
         self._noted: Running | None = None
+        self._crashed: Running | None = None
+        self._frozen: Running | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._down_since: float | None = None
         self._was_held = False
@@ -140,10 +142,7 @@ class Supervisor:
             running = self._running
         if running is None:
             return
-        await running.kill()
-        if self._keeping is not None:
-            async with self._news:
-                await self._news.wait_for(lambda: self._noted is running)
+        await self._kill(running)
 
     async def let_up(self) -> None:
         """Starts it where it was held down, and keeps it again; returns when its process exists.
@@ -159,6 +158,35 @@ class Supervisor:
         if not self.alive and self._is(_Wanted.FAILED):
             raise StackError(f"{self.site.title} could not be started again", output=self.tail())
 
+    async def crash(self) -> None:
+        """Ends it as `kill -9` does and leaves it to its restart policy; returns when it is gone and that is written.
+
+        Raises:
+            StackError: it does not run, so there is nothing to crash.
+        """
+        running = await self._living("crashed")
+        self._crashed = running
+        await self._kill(running)
+
+    async def freeze(self) -> None:
+        """Stops it where it is (SIGSTOP, which no program can ignore: signal(7)).
+
+        Its connections stay open and nobody answers them. Whatever ends it ends it all the same: SIGKILL, which is
+        what holding down, a dead harness and the guard use, needs no cooperation, and stopping continues it first.
+
+        Raises:
+            StackError: it does not run, so there is nothing to freeze.
+        """
+        running = await self._living("frozen")
+        self._frozen = running
+        await running.signal(signal.SIGSTOP)
+
+    async def thaw(self) -> None:
+        """Lets it go on where it is frozen (SIGCONT); nothing if it is not, or if that life is over."""
+        running, self._frozen = self._frozen, None
+        if running is not None:
+            await running.signal(signal.SIGCONT)
+
     async def stop(self, grace_seconds: float) -> None:
         """Ends it for good; may be called twice, and before it was started."""
         await self._want(_Wanted.STOP)
@@ -172,6 +200,30 @@ class Supervisor:
     def tail(self, lines: int = 20) -> tuple[str, ...]:
         """Its last lines, without credentials."""
         return told(self.site, self._running, lines) if self._running is not None else ()
+
+    async def _living(self, done: str) -> Running:
+        """The present life, the one that is just beginning included.
+
+        Raises:
+            StackError: there is none.
+        """
+        async with self._starting:
+            running = self._running
+        if running is None or not running.alive:
+            raise StackError(
+                f"{self.site.title} cannot be {done}: it does not run",
+                expected="a process that runs",
+                seen=f"it is to {self._wanted.value}",
+                output=self.tail(),
+            )
+        return running
+
+    async def _kill(self, running: Running) -> None:
+        """Kills one life; returns when its end is written."""
+        await running.kill()
+        if self._keeping is not None:
+            async with self._news:
+                await self._news.wait_for(lambda: self._noted is running)
 
     def _is(self, wanted: _Wanted) -> bool:
         return self._wanted is wanted
@@ -193,7 +245,7 @@ class Supervisor:
                     name=self.site.name,
                     lane=self.site.lane,
                     code=code,
-                    expected=self._wanted in {_Wanted.HELD, _Wanted.STOP},
+                    expected=self._wanted in {_Wanted.HELD, _Wanted.STOP} or self._was_crashed(running, code),
                     output=self.tail(),
                 )
             )
@@ -202,6 +254,10 @@ class Supervisor:
                 self._news.notify_all()
             if not await self._next_life(code):
                 return
+
+    def _was_crashed(self, running: Running, code: int) -> bool:
+        """Whether a fault ended this life: one that ended by itself just before is not excused."""
+        return running is self._crashed and code == -signal.SIGKILL
 
     async def _next_life(self, code: int) -> bool:
         """Starts it again when it may; False when it is stopped for good."""

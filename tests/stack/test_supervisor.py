@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +30,7 @@ class Life:
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
         self.pid = None
+        self.heard: list[int] = []
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -55,7 +56,8 @@ class Life:
         self.end(-signal.SIGTERM)
 
     async def signal(self, number: int) -> None:
-        """Nothing hears it."""
+        """Remembers it."""
+        self.heard.append(number)
 
     def tail(self, lines: int = 20) -> Sequence[str]:
         """One line with a secret in it."""
@@ -354,6 +356,99 @@ async def test_what_cannot_be_let_up_is_an_error(stage: Make) -> None:
     with pytest.raises(StackError, match="double of lane a could not be started again"):
         async with asyncio.timeout(5):
             await made.supervisor.let_up()
+
+
+async def test_a_crash_of_a_fault_s_is_expected_and_left_to_the_unit(stage: Make) -> None:
+    """Killed and told as expected; after its own RestartSec it runs again, which nobody let it do; then it is kept."""
+    made = stage(RestartPolicy(RestartWhen.ALWAYS, timedelta(milliseconds=60)))
+    await made.up()
+    crashed = time.monotonic()
+    await made.supervisor.crash()
+    assert not made.supervisor.alive
+    [exited] = made.told(ComponentExited)
+    assert (exited.code, exited.expected) == (-signal.SIGKILL, True)
+    [restarted] = await made.until(ComponentRestarted)
+    assert not restarted.held
+    assert made.runtime.at[1] - crashed >= 0.06
+    made.crash()
+    assert [event.expected for event in await made.until(ComponentExited, 2)] == [True, False]
+
+
+async def test_a_crash_counts_as_the_unit_counts(stage: Make) -> None:
+    """A unit that gives up after three starts gives up on a component that a fault crashed too."""
+    made = stage(ALWAYS)
+    await made.up()
+    for count in (1, 2):
+        await made.supervisor.crash()
+        await made.until(ComponentRestarted, count)
+    await made.supervisor.crash()
+    [note] = await made.until(Progress)
+    assert "3 starts within 30 s" in note.text
+
+
+async def test_only_the_life_that_was_crashed_is_excused(stage: Make) -> None:
+    """One that ended by itself in the same breath was not our doing, and the run must hear of it."""
+    made = stage(ALWAYS)
+    await made.up()
+    life, kill = made.runtime.started[0], made.runtime.started[0].kill
+
+    async def too_late() -> None:
+        life.end(1)
+        await kill()
+
+    life.kill = too_late  # type: ignore[method-assign]
+    await made.supervisor.crash()
+    assert [(event.code, event.expected) for event in made.told(ComponentExited)] == [(1, False)]
+
+
+async def test_a_life_that_is_just_beginning_is_crashed_too(stage: Make) -> None:
+    """Crashed at the very moment of a restart, that life ends, and one more is begun."""
+    made = stage(RestartPolicy(RestartWhen.ALWAYS, timedelta(0)))
+    await made.up()
+    made.runtime.slow = True
+    made.crash()
+    await until(lambda: made.runtime.beginning)
+    await made.supervisor.crash()
+    assert [event.expected for event in made.told(ComponentExited)] == [False, True]
+    await until(lambda: len(made.runtime.started) == 3)
+
+
+@pytest.mark.parametrize("doing", [Supervisor.crash, Supervisor.freeze], ids=["crashed", "frozen"])
+async def test_what_does_not_run_cannot_be_crashed_or_frozen(
+    stage: Make, doing: Callable[[Supervisor], Awaitable[None]]
+) -> None:
+    """Held down already: a sentence, and it stays held down."""
+    made = stage(ALWAYS)
+    await made.up()
+    await made.supervisor.hold_down()
+    with pytest.raises(StackError, match=r"double of lane a cannot be (crashed|frozen): it does not run") as told:
+        await doing(made.supervisor)
+    assert told.value.seen == "it is to be held down"
+    assert len(made.runtime.started) == 1
+
+
+async def test_frozen_and_thawed(stage: Make) -> None:
+    """SIGSTOP, then SIGCONT once: thawing what is not frozen does nothing."""
+    made = stage(ALWAYS)
+    await made.up()
+    await made.supervisor.thaw()
+    await made.supervisor.freeze()
+    assert made.runtime.started[0].heard == [signal.SIGSTOP]
+    await made.supervisor.thaw()
+    await made.supervisor.thaw()
+    assert made.runtime.started[0].heard == [signal.SIGSTOP, signal.SIGCONT]
+    assert made.supervisor.alive
+
+
+async def test_a_later_life_is_not_frozen(stage: Make) -> None:
+    """A frozen component that is crashed is started again, and thawing does not reach into the new life."""
+    made = stage(ALWAYS)
+    await made.up()
+    await made.supervisor.freeze()
+    await made.supervisor.crash()
+    await made.until(ComponentRestarted)
+    await made.supervisor.thaw()
+    assert made.runtime.started[1].heard == []
 
 
 async def test_stopping_is_expected_and_final(stage: Make) -> None:
