@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from harness.model.findings import Subject
+from harness.model.matching import Inhibition
 from harness.model.policy import Integration, Receiver
+from harness.policy.parse import inhibitions
 from harness.policy.parse.reading import Parsed, Reading
 from harness.policy.parse.suggest import hint
 from harness.policy.parse.yaml import Scalar, Table
 
 INTEGRATION_SUFFIX = "_configs"
 """Every list of integrations in a receiver has a key that ends so: `email_configs`, `slack_configs`, …"""
+
+WEBHOOK = "webhook_configs"
+"""The key of integrations that call a URL: a channel's, or that of a component of ours (the dead man's listener)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,7 @@ class AlertmanagerConfig:
     receivers: tuple[Receiver, ...]
     routed: tuple[Scalar, ...]
     templates: tuple[Scalar, ...]
+    inhibitions: tuple[Inhibition, ...] = ()
 
 
 def parse(text: str, file: str) -> Parsed[AlertmanagerConfig]:
@@ -50,7 +57,8 @@ def parse(text: str, file: str) -> Parsed[AlertmanagerConfig]:
                 about=Subject("receiver", scalar.text),
             )
     templates = tuple(reading.scalars(document.get("templates"), "templates"))
-    return Parsed(AlertmanagerConfig(receivers, tuple(routed), templates), tuple(reading.findings))
+    silencing = inhibitions.read(reading, document)
+    return Parsed(AlertmanagerConfig(receivers, tuple(routed), templates, silencing), tuple(reading.findings))
 
 
 def _receivers(reading: Reading, document: Table) -> tuple[Receiver, ...]:
@@ -70,13 +78,28 @@ def _receivers(reading: Reading, document: Table) -> tuple[Receiver, ...]:
             )
             continue
         integrations = tuple(
-            Integration(item.key.text, integration.span)
+            Integration(item.key.text, integration.span, _called(integration) if item.key.text == WEBHOOK else "")
             for item in entry.entries
             if item.key.text.endswith(INTEGRATION_SUFFIX)
             for integration in reading.tables(item.value, item.key.text)
         )
         receivers[name.text] = Receiver(name.text, integrations, entry.span)
     return tuple(receivers.values())
+
+
+def _called(webhook: Table) -> str:
+    url = webhook.get("url")
+    return webhook_address(url.text) if isinstance(url, Scalar) else ""
+
+
+def webhook_address(url: str) -> str:
+    """The `host:port` that a webhook calls, as stack.yaml would name it; "" where the URL has none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return ""
+    return f"{host}:{port or {'http': 80, 'https': 443}.get(parts.scheme, 0)}" if host else ""
 
 
 def _routes(reading: Reading, route: Table, routed: list[Scalar]) -> None:

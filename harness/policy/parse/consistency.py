@@ -9,6 +9,7 @@ from harness.model.findings import Finding, Severity, Subject
 from harness.model.policy import Alert
 from harness.model.source import Span
 from harness.policy.parse.alertmanager import AlertmanagerConfig
+from harness.policy.parse.dead_man import DeadMan
 from harness.policy.parse.drills import Drills, Named
 from harness.policy.parse.prometheus import PrometheusConfig
 from harness.policy.parse.stack import DeclaredComponent
@@ -88,11 +89,19 @@ def alerts_and_drills(alerts: Iterable[Alert], drills: Drills, known: Known, dri
 
 
 def channels_and_receivers(
-    drills: Drills, alertmanager: AlertmanagerConfig, known: Known, alertmanager_file: str
+    drills: Drills, alertmanager: AlertmanagerConfig, known: Known, alertmanager_file: str, owned: Collection[str]
 ) -> Iterator[Finding]:
-    """Every channel that a priority needs is known and has a receiver; every integration has a sink."""
+    """Every channel that a priority needs is known and has a receiver; every integration has a sink.
+
+    A webhook that calls one of the `owned` addresses speaks to a component of ours: it needs no sink and is no channel.
+    """
     served = {key: channel for channel, key in known.channels.items()}
-    present = {integration.key for receiver in alertmanager.receivers for integration in receiver.integrations}
+    present = {
+        integration.key
+        for receiver in alertmanager.receivers
+        for integration in receiver.integrations
+        if integration.address not in owned
+    }
     wanted: dict[str, Span] = {}
     for named in drills.names.channels:
         if named.word not in known.channels:
@@ -115,7 +124,7 @@ def channels_and_receivers(
             )
     for receiver in alertmanager.receivers:
         for integration in receiver.integrations:
-            if integration.key not in served:
+            if integration.key not in served and integration.address not in owned:
                 yield Finding(
                     "receiver/no-sink",
                     Severity.WARNING,
@@ -123,6 +132,35 @@ def channels_and_receivers(
                     f"a receiver without sink: nobody can hear {integration.key} of {receiver.name!r} here",
                     details=f"it is left out of the copy; sinks are there for {', '.join(sorted(served)) or 'nothing'}",
                     subject=Subject("receiver", receiver.name),
+                )
+
+
+def listener(dead_man: DeadMan, drills: Drills, known: Known) -> Iterator[Finding]:
+    """The dead man's listener speaks through every channel that its alert's drill needs; each has a sink."""
+    name = dead_man.alert.name
+    for channel in dead_man.channels:
+        if channel not in known.channels:
+            yield Finding(
+                "dead-man/no-sink",
+                Severity.WARNING,
+                dead_man.alert.span,
+                f"{name!r} is told through {channel}, of which there is no sink here: it is left out of the copy",
+                subject=Subject("channel", channel),
+            )
+    for drill in drills.drills:
+        rule = drills.priorities.get(drill.priority)
+        if drill.alert != name or rule is None:
+            continue
+        for channel in rule.channels if drill.channels is None else drill.channels:
+            if channel not in dead_man.channels:
+                yield _error(
+                    "dead-man/no-channel",
+                    dead_man.alert.span,
+                    f"{name!r} is drilled as {str(drill.priority)!r}, and the listener cannot speak through {channel}",
+                    "channel",
+                    channel,
+                    details=f"the priority stands at {rule.span}",
+                    fix=f"add {channel} to the listener's file, or name the drill's own `channels`",
                 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
@@ -12,7 +12,18 @@ from harness.errors import PolicyError
 from harness.model.findings import Finding, Severity, Subject
 from harness.model.policy import Alert, ComponentPolicy, Policies, Unit
 from harness.model.source import Span
-from harness.policy.parse import alertmanager, consistency, drills, prometheus, rules, stack, targets, units
+from harness.policy.parse import (
+    alertmanager,
+    consistency,
+    dead_man,
+    discovery,
+    drills,
+    prometheus,
+    rules,
+    stack,
+    targets,
+    units,
+)
 from harness.policy.parse.files import Folder
 from harness.policy.parse.reading import Parsed
 from harness.policy.parse.yaml import Scalar
@@ -22,6 +33,7 @@ ALERTMANAGER: Final = ("alertmanager.yml", "alertmanager.yaml")
 DRILLS: Final = ("drills.yaml", "drills.yml")
 TARGETS: Final = ("targets.yaml", "targets.yml")
 STACK: Final = ("stack.yaml", "stack.yml")
+DEAD_MAN: Final = ("dead-man.yaml", "dead-man.yml")
 
 T = TypeVar("T")
 
@@ -78,6 +90,9 @@ def load(
         alerts = _alerts(folder, rule_files, found)
         if not prometheus_yml.value.rule_files:
             found.append(_no_rules(folder, prometheus_yml.name))
+    dead_man_yaml = _dead_man(folder, found)
+    if dead_man_yaml is not None and dead_man_yaml.value is not None:
+        alerts = (*alerts, dead_man_yaml.value.alert)
     template_files: tuple[str, ...] = ()
     if alertmanager_yml.value is not None:
         template_files = _matched(folder, alertmanager_yml.name, alertmanager_yml.value.templates, "template", found)
@@ -91,11 +106,20 @@ def load(
     if drills_yaml.value is not None and alertmanager_yml.value is not None:
         found.extend(
             consistency.channels_and_receivers(
-                drills_yaml.value, alertmanager_yml.value, known, folder.shown(alertmanager_yml.name)
+                drills_yaml.value,
+                alertmanager_yml.value,
+                known,
+                folder.shown(alertmanager_yml.name),
+                {address for component in stack_yaml.value or () for address in component.addresses},
             )
         )
-    if prometheus_yml.value is not None and stack_yaml.value:
-        found.extend(consistency.addresses(prometheus_yml.value, stack_yaml.value, known))
+        if dead_man_yaml is not None and dead_man_yaml.value is not None:
+            found.extend(consistency.listener(dead_man_yaml.value, drills_yaml.value, known))
+    target_files: tuple[str, ...] = ()
+    if prometheus_yml.value is not None:
+        target_files, scraping = _discovered(folder, prometheus_yml.name, prometheus_yml.value, found)
+        if stack_yaml.value:
+            found.extend(consistency.addresses(scraping, stack_yaml.value, known))
 
     findings = tuple(dict.fromkeys(sorted([*folder.findings, *found], key=lambda finding: finding.span)))
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
@@ -112,7 +136,9 @@ def load(
             findings,
             hint="each line names the file, the line and what to do",
         )
-    native = (prometheus_yml.name, alertmanager_yml.name, *rule_files, *template_files)
+    native = (prometheus_yml.name, alertmanager_yml.name, *rule_files, *template_files, *target_files)
+    if dead_man_yaml is not None:
+        native = (*native, dead_man_yaml.name)
     policies = Policies(
         root=root,
         prometheus_file=prometheus_yml.name,
@@ -122,6 +148,7 @@ def load(
         documents=MappingProxyType({name: folder.texts[name] for name in native}),
         alerts=alerts,
         receivers=alertmanager_yml.value.receivers,
+        inhibitions=alertmanager_yml.value.inhibitions,
         priorities=drills_yaml.value.priorities,
         drills=drills_yaml.value.drills,
         not_drilled=drills_yaml.value.not_drilled,
@@ -129,6 +156,7 @@ def load(
         components=owned,
         scrape_intervals=MappingProxyType({job.name: job.interval for job in prometheus_yml.value.jobs}),
         evaluation_interval=prometheus_yml.value.evaluation_interval,
+        dead_man_file=dead_man_yaml.name if dead_man_yaml is not None else None,
     )
     return Loaded(policies, findings)
 
@@ -146,6 +174,13 @@ def _file(
     return _File(name, parsed.value)
 
 
+def _dead_man(folder: Folder, found: list[Finding]) -> _File[dead_man.DeadMan | None] | None:
+    """What the dead man's listener says; None where the folder has no file for it, which is no mistake."""
+    if not any((folder.root / name).exists() for name in DEAD_MAN):
+        return None
+    return _file(folder, DEAD_MAN, dead_man.parse, found)
+
+
 def _alerts(folder: Folder, rule_files: Iterable[str], found: list[Finding]) -> tuple[Alert, ...]:
     alerts: list[Alert] = []
     for name in rule_files:
@@ -155,6 +190,26 @@ def _alerts(folder: Folder, rule_files: Iterable[str], found: list[Finding]) -> 
             found.extend(parsed.findings)
             alerts.extend(parsed.value.alerts)
     return tuple(alerts)
+
+
+def _discovered(
+    folder: Folder, name: str, config: prometheus.PrometheusConfig, found: list[Finding]
+) -> tuple[tuple[str, ...], prometheus.PrometheusConfig]:
+    """The target files that jobs name, each once; and the configuration with what these say among the jobs' targets."""
+    files: dict[str, None] = {}
+    jobs: list[prometheus.Job] = []
+    for job in config.jobs:
+        here = [pattern for pattern in job.target_files if folder.matching(pattern.text, name) is not None]
+        targets = list(job.targets)
+        for file in _matched(folder, name, here, "target file", found):
+            text = folder.read(file)
+            if text is not None:
+                parsed = discovery.parse(text, folder.shown(file))
+                found.extend(parsed.findings)
+                targets.extend(parsed.value)
+                files[file] = None
+        jobs.append(replace(job, targets=tuple(targets)))
+    return tuple(files), replace(config, jobs=tuple(jobs))
 
 
 def _matched(
@@ -239,6 +294,7 @@ def _no_rules(folder: Folder, prometheus_file: str) -> Finding:
 def _broken(found: Iterable[Finding]) -> bool:
     """Whether a rule file or drills.yaml could not be read whole, so that what is missing says nothing."""
     return any(
-        finding.severity is Severity.ERROR and finding.id.split("/")[0] in {"yaml", "rules", "drills", "file"}
+        finding.severity is Severity.ERROR
+        and finding.id.split("/")[0] in {"yaml", "rules", "drills", "dead-man", "file"}
         for finding in found
     )

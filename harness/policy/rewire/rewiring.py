@@ -10,7 +10,7 @@ from harness.model.findings import Finding
 from harness.model.policy import Policies
 from harness.model.stack import Difference, Sandbox
 from harness.policy.parse.yaml import Node, Table, compose
-from harness.policy.rewire import alertmanager, prometheus
+from harness.policy.rewire import alertmanager, dead_man, prometheus
 from harness.policy.rewire.document import Edits, Value, dump, entries, settings, values
 
 COLD_SCRAPE_INTERVAL = "500ms"
@@ -34,25 +34,42 @@ class Rewiring:
 
 
 def rewire(policies: Policies, sandbox: Sandbox) -> Rewiring:
-    """Makes the copy of the native files. Rule files and templates stay byte for byte what they were."""
+    """Makes the copy of the native files. Rule files and templates stay byte for byte what they were.
+
+    In place of target files the copy has one for each job and lane (`target_file` in model/stack.py names it).
+    """
     tree = _tree(policies, policies.prometheus_file)
     scraping = _document(tree)
     to_prometheus = Edits(policies.prometheus_file)
-    prometheus.rewire(scraping, to_prometheus, sandbox)
+    found = {name: _groups(policies, name) for name in prometheus.target_files(tree, policies.documents)}
+    targets = prometheus.rewire(scraping, to_prometheus, sandbox, found)
 
     notifying = _document(_tree(policies, policies.alertmanager_file))
     to_alertmanager = Edits(policies.alertmanager_file)
-    alertmanager.rewire(notifying, to_alertmanager, sandbox.bindings)
+    alertmanager.rewire(notifying, to_alertmanager, sandbox)
 
-    files = dict(policies.documents)
+    files = {name: text for name, text in policies.documents.items() if name not in found}
+    files |= {name: dump(groups) for name, groups in targets.files.items()}
     files[policies.prometheus_file] = dump(scraping)
     files[policies.alertmanager_file] = dump(notifying)
+    listening = _dead_man(policies, files, sandbox)
     return Rewiring(
         files=MappingProxyType(files),
         cold=dump(_cold(scraping)),
-        differences=(*to_prometheus.differences, *to_alertmanager.differences),
-        findings=tuple(prometheus.undiscoverable(tree)),
+        differences=(*to_prometheus.differences, *targets.differences, *to_alertmanager.differences, *listening),
+        findings=tuple(prometheus.undiscoverable(tree, policies.documents)),
     )
+
+
+def _dead_man(policies: Policies, files: dict[str, str], sandbox: Sandbox) -> tuple[Difference, ...]:
+    """Puts what the dead man's listener reads into the copy, where the policies have it; how it differs."""
+    if policies.dead_man_file is None:
+        return ()
+    speaking = _document(_tree(policies, policies.dead_man_file))
+    edits = Edits(policies.dead_man_file)
+    dead_man.rewire(speaking, edits, sandbox.bindings)
+    files[policies.dead_man_file] = dump(speaking)
+    return tuple(edits.differences)
 
 
 def _cold(scraping: Mapping[str, Value]) -> Value:
@@ -74,6 +91,12 @@ def _cold(scraping: Mapping[str, Value]) -> Value:
 def _tree(policies: Policies, file: str) -> Node:
     """The file's tree with the path that its owner knows; it parsed when the policies were loaded."""
     return compose(policies.documents[file], str(policies.root / file)).documents[0]
+
+
+def _groups(policies: Policies, file: str) -> list[Value]:
+    """The target groups of a target file; a file of nothing but comments has none."""
+    documents = compose(policies.documents[file], str(policies.root / file)).documents
+    return entries(values(documents[0])) if documents else []
 
 
 def _document(tree: Node) -> dict[str, Value]:
