@@ -17,6 +17,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.errors import Defect, HarnessError, UsageError
+from harness.model.plan import Profile
 
 _EPILOG = """examples:
   tocsin doctor                          what of this machine will work, and what to do about the rest
@@ -88,7 +89,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         ("terminal", "json", "junit"),
         _run,
     )
-    parser.add_argument("--profile", choices=("smoke",), default="smoke", help="how much is tried (default: smoke)")
+    parser.add_argument(
+        "--profile",
+        choices=[profile.value for profile in Profile],
+        default=Profile.SMOKE.value,
+        help="how much is tried: each priority once, every alert with a bound, every fault (default: smoke)",
+    )
     parser.add_argument("--only", action="append", default=[], metavar="ALERT", help="only this alert; may be repeated")
     parser.add_argument("--seed", type=int, metavar="N", help="fixes every random instant (default: drawn and printed)")
     parser.add_argument(

@@ -11,7 +11,7 @@ import pytest
 HARNESS = Path(__file__).parent.parent / "harness"
 ROOMS = ("model", "policy", "stack", "drive", "observe", "verdict", "report")
 EVERYWHERE = {"errors", "model"}
-DOORS = {"run", "cli", "pytest_plugin", "doctor", "__main__"}
+DOORS = {"run", "rehearsal", "cli", "pytest_plugin", "doctor", "__main__"}
 SIBLINGS = (
     "drive/faults",
     "observe/channels",
@@ -24,7 +24,7 @@ SIBLINGS = (
 # Modules of those folders that are not siblings but what the siblings share, or the tuple that lists them.
 SHARED = {
     "drive/faults": {"registry"},
-    "observe/channels": {"registry"},
+    "observe/channels": {"registry", "webhook"},
     "stack/components": {"registry"},
     "stack/runtimes": set(),
     "stack/provision": {"cache", "catalog", "commands", "fetch", "host", "lock", "repositories", "source"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -12,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.drive.plan.packing import tracks
 from harness.drive.plan.stages import critical_path, next_stages
 from harness.drive.plan.timetable import HOLD, check_cells, plan
 from harness.errors import UsageError
-from harness.model.plan import Control, Injection, Profile, Stage, Timetable
+from harness.model.plan import Control, Injection, Profile, Reach, Stage, Timetable, Traits
 from harness.model.policy import Alert, Drill, Priority, PriorityRule
 from harness.model.source import Span
+from harness.model.stack import SHARED
 
 SPAN = Span("policies/drills.yaml", 1, 1, 1, 1)
 
@@ -53,6 +56,18 @@ DRILLS = (
     Drill("HighErrorRatio", Priority.HIGH, "posts-table-missing", (), SPAN),
 )
 QUIET = Drill("Recovered", Priority.LOW, "server-killed", (), SPAN)
+APPLICATION = Traits(frozenset({"application"}), Reach.LANE)
+TRAITS = {
+    "server-killed": APPLICATION,
+    "server-frozen": APPLICATION,
+    "database-refused": APPLICATION,
+    "posts-table-missing": APPLICATION,
+    "host-cpu-busy": Traits(frozenset({"host-cpu"}), Reach.LANE),
+    "host-memory-full": Traits(frozenset({"host-memory"}), Reach.LANE),
+    "heartbeat-refused": Traits(frozenset({"heartbeat"}), Reach.SHARED),
+    "alertmanager-down": Traits(frozenset({"monitoring"}), Reach.ALONE),
+    "receiver-erroring": Traits(frozenset({"channels"}), Reach.ALONE),
+}
 
 
 def smoke(
@@ -62,9 +77,10 @@ def smoke(
     lanes: int | None = None,
     only: Sequence[str] = (),
     alerts: Mapping[str, Alert] = ALERTS,
+    profile: Profile = Profile.SMOKE,
 ) -> Timetable:
-    """A smoke run's timetable."""
-    return plan(drills, PRIORITIES, alerts, profile=Profile.SMOKE, seed=seed, lanes=lanes, only=only)
+    """The timetable of a smoke run, unless another profile is asked for."""
+    return plan(drills, PRIORITIES, alerts, TRAITS, profile=profile, seed=seed, lanes=lanes, only=only)
 
 
 def trials(timetable: Timetable) -> list[Injection]:
@@ -72,18 +88,19 @@ def trials(timetable: Timetable) -> list[Injection]:
     return [one for one in timetable.injections if one.control is None]
 
 
-def test_smoke_injects_every_drill_twice_and_both_controls() -> None:
-    """Two injections a drill, both controls, five lanes, and the mix as it is printed."""
-    timetable = smoke()
-    assert timetable.lanes == ("lane-01", "lane-02", "lane-03", "lane-04", "lane-05")
-    assert timetable.mix == {"DatabaseUnreachable": 2, "HighErrorRatio": 2, "ServerDown": 2}
+def test_smoke_injects_one_drill_of_each_priority_twice_and_both_controls() -> None:
+    """The cheapest drill of every priority, both controls, and the mix as it is printed."""
+    timetable = smoke([*DRILLS, QUIET])
+    assert timetable.mix == {"HighErrorRatio": 2, "Recovered": 2, "ServerDown": 2}
+    assert timetable.lanes == tuple(f"lane-0{number}" for number in range(1, 7))
     assert sorted(one.control for one in timetable.injections if one.control) == [Control.LATE, Control.LOST]
     assert len({one.id for one in timetable.injections}) == len(timetable.injections) == 8
+    assert "DatabaseUnreachable" in smoke([*DRILLS, QUIET], profile=Profile.GATE).mix
 
 
 def test_injections_carry_what_their_priority_promises() -> None:
     """Channels, deadline and the bound since the condition come from the priority; the hold is past the promise."""
-    by_alert = {one.alert: one for one in trials(smoke())}
+    by_alert = {one.alert: one for one in trials(smoke(profile=Profile.GATE))}
     database = by_alert["DatabaseUnreachable"]
     assert (database.channels, database.fault, database.tolerates) == (
         ("email", "slack"),
@@ -96,23 +113,30 @@ def test_injections_carry_what_their_priority_promises() -> None:
     assert database.hold == HOLD == timedelta(seconds=35)
 
 
-def test_a_control_has_its_lane_for_itself_and_starts_at_once() -> None:
-    """Nothing else happens in a control's lane, and it is the cheapest of the most urgent drills."""
-    timetable = smoke()
-    for control in (one for one in timetable.injections if one.control):
-        assert [one.id for one in timetable.injections if one.lane == control.lane] == [control.id]
-        assert control.start == timedelta(0)
-        assert control.alert == "ServerDown"
-        assert control.estimate > HOLD
+def test_a_drill_may_name_its_own_channels() -> None:
+    """Who hears it is then not what its priority says."""
+    (drill,) = [replace(QUIET, channels=("email",))]
+    assert {one.channels for one in smoke([drill]).injections} == {("email",)}
+
+
+def test_a_control_comes_first_in_its_track_and_is_the_cheapest_of_the_most_urgent() -> None:
+    """It takes the longest of all, so nothing is before it, and each has a lane where none of the other's is."""
+    for profile in Profile:
+        timetable = smoke(profile=profile)
+        controls = [one for one in timetable.injections if one.control]
+        assert len({one.lane for one in controls}) == 2
+        for control in controls:
+            assert control.start == timedelta(0)
+            assert control.alert == "ServerDown"
+            assert control.estimate > HOLD
 
 
 def test_a_control_has_two_trials_where_only_one_channel_must_hear() -> None:
-    """One channel makes one trial an injection, so the control is injected twice, in its own lane."""
+    """One channel makes one trial an injection, so the control is injected twice."""
     timetable = smoke([QUIET])
     for name in Control:
         injections = [one for one in timetable.injections if one.control is name]
         assert sum(len(one.channels) for one in injections) == 2
-        assert len({one.lane for one in injections}) == 1
 
 
 def test_only_drills_what_was_asked_for() -> None:
@@ -156,14 +180,15 @@ def test_nothing_to_drill_is_a_usage_error() -> None:
 
 def test_a_priority_that_promises_nothing_is_a_usage_error() -> None:
     """A drill of a priority that nobody described."""
+    priorities = {Priority.HIGH: PRIORITIES[Priority.HIGH]}
     with pytest.raises(UsageError, match="promises nothing"):
-        smoke([replace(QUIET, priority=Priority.MEDIUM)])
+        plan([QUIET], priorities, ALERTS, TRAITS, profile=Profile.SMOKE, seed=1)
 
 
 def test_a_priority_without_channels_is_a_usage_error() -> None:
     """An alert that nobody must hear has no cell, and no cell is ever red."""
     with pytest.raises(UsageError, match="nobody must hear Recovered"):
-        plan([QUIET], {Priority.LOW: rule(Priority.LOW)}, ALERTS, profile=Profile.SMOKE, seed=1)
+        plan([QUIET], {Priority.LOW: rule(Priority.LOW)}, ALERTS, TRAITS, profile=Profile.SMOKE, seed=1)
 
 
 def test_one_trial_in_a_cell_is_a_planning_error() -> None:
@@ -175,40 +200,46 @@ def test_one_trial_in_a_cell_is_a_planning_error() -> None:
 
 
 def test_too_few_lanes_are_a_usage_error() -> None:
-    """Two controls and one lane for drills are the least; with three the drills follow one another."""
-    with pytest.raises(UsageError, match="2 lanes are too few"):
-        smoke(lanes=2)
-    timetable = smoke(lanes=3)
-    assert {one.lane for one in trials(timetable)} == {"lane-01"}
+    """One lane is the least; in it everything follows one another."""
+    with pytest.raises(UsageError, match="0 lanes are too few"):
+        smoke(lanes=0)
+    timetable = smoke(lanes=1)
+    assert {one.lane for one in timetable.injections} == {"lane-01"}
 
 
-def test_a_lane_is_never_planned_twice_at_once() -> None:
-    """Within a lane each start lies past all that cannot be shortened of the injection before."""
-    timetable = smoke(lanes=3)
+def test_a_track_is_never_planned_twice_at_once() -> None:
+    """Within a track each start lies past all that cannot be shortened of the injection before."""
+    timetable = smoke(lanes=1)
     lane = [one for one in timetable.injections if one.lane == "lane-01"]
     assert len(lane) == 6
     for before, after in pairwise(lane):
         assert after.start == before.start + before.phase + before.rule_hold + before.heal_after
 
 
-def test_the_critical_path_is_the_longest_lane() -> None:
+def test_the_critical_path_is_the_longest_track_and_what_runs_alone() -> None:
     """What a run takes at least, by its estimates; more lanes never make it longer."""
-    timetable = smoke()
-    by_lane = {
-        name: sum((one.estimate for one in timetable.injections if one.lane == name), timedelta(0))
-        for name in timetable.lanes
-    }
-    assert timetable.critical_path == max(by_lane.values()) == timetable.stages[0].estimate
-    assert smoke(lanes=3).critical_path > timetable.critical_path
+    drills = [*DRILLS, BUSY, DEAF]
+    timetable = smoke(drills, profile=Profile.GATE)
+    rows: dict[tuple[str, str], timedelta] = {}
+    for one in timetable.injections:
+        row = (one.lane, one.track) if one.stage == "alerts" else ("", "")
+        rows[row] = rows.get(row, timedelta(0)) + one.estimate
+    alone = rows.pop(("", ""))
+    assert timetable.critical_path == max(rows.values()) + alone
+    assert [stage.estimate for stage in timetable.stages] == [max(rows.values()), alone]
+    assert smoke(drills, profile=Profile.GATE, lanes=3).critical_path > timetable.critical_path
 
 
 def test_a_window_makes_an_injection_longer() -> None:
-    """What was bad stays in sight as long as the rule looks back: the longest range counts."""
+    """What was bad stays in sight as long as the rule looks back; where a part of it does not, it does not."""
     plain = {**ALERTS, "HighErrorRatio": alert("HighErrorRatio", 5)}
-    with_window, without = (
-        next(one for one in trials(smoke(alerts=alerts)) if one.id == "HighErrorRatio-1") for alerts in (ALERTS, plain)
+    partly = replace(ALERTS["HighErrorRatio"], selectors=("errors_total", "requests_total", "up"))
+    with_window, without, with_instant = (
+        next(one for one in trials(smoke(alerts=alerts)) if one.id == "HighErrorRatio-1")
+        for alerts in (ALERTS, plain, {**ALERTS, "HighErrorRatio": partly})
     )
-    assert with_window.estimate - without.estimate == timedelta(minutes=1)
+    assert with_window.estimate - without.estimate == timedelta(seconds=13)
+    assert with_instant.estimate == without.estimate
 
 
 SEEDS = st.integers(0, 2**32)
@@ -244,18 +275,96 @@ def test_instants_stay_within_their_spans(seed: int) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 12), st.integers(3, 9), SEEDS)
-def test_every_plan_is_whole(count: int, lanes: int, seed: int) -> None:
-    """Any number of drills on any number of lanes: everything is planned once, nothing in a control's lane."""
+@given(st.integers(1, 12), st.integers(1, 9), SEEDS, st.sampled_from(Profile))
+def test_every_plan_is_whole(count: int, lanes: int, seed: int, profile: Profile) -> None:
+    """Any number of drills on any number of lanes: what the profile asks for is planned, every cell at least twice."""
     alerts = {name: alert(name, number) for number, name in enumerate(f"Alert{n}" for n in range(count))}
     drills = [Drill(name, Priority.HIGH, "server-killed", (), SPAN) for name in alerts]
-    timetable = smoke(drills, seed=seed, lanes=lanes, alerts=alerts)
+    timetable = smoke(drills, seed=seed, lanes=lanes, alerts=alerts, profile=profile)
     check_cells(timetable.injections)
-    assert len(trials(timetable)) == 2 * count
-    assert set(timetable.lanes) == {one.lane for one in timetable.injections}
-    own = {one.lane for one in timetable.injections if one.control}
-    assert own.isdisjoint({one.lane for one in trials(timetable)})
-    assert len(own) == 2
+    least = {Profile.SMOKE: 2, Profile.GATE: 93, Profile.NIGHTLY: 153}[profile]
+    assert len(trials(timetable)) == max(least, 2 if profile is Profile.SMOKE else 2 * count)
+    assert {one.lane for one in timetable.injections} == set(timetable.lanes)
+    assert len(timetable.lanes) <= lanes
+    assert sum(timetable.mix.values()) == len(trials(timetable))
+
+
+BUSY = Drill("HostBusy", Priority.MEDIUM, "host-cpu-busy", (), SPAN)
+FULL = Drill("HostFull", Priority.CRITICAL, "host-memory-full", (), SPAN)
+DEAF = Drill("DeadMan", Priority.CRITICAL, "alertmanager-down", (), SPAN)
+SILENT = Drill("HeartbeatLost", Priority.CRITICAL, "heartbeat-refused", (), SPAN)
+ALERTS |= {one.name: one for one in map(alert, ("HostBusy", "HostFull", "DeadMan", "HeartbeatLost"))}
+PRIORITIES[Priority.MEDIUM] = rule(Priority.MEDIUM, "email")
+
+
+def test_what_touches_different_things_goes_on_side_by_side() -> None:
+    """The tracks of a lane: a busy processor does not wait for a server that is down."""
+    timetable = smoke([*DRILLS, BUSY, FULL], profile=Profile.GATE, lanes=2)
+    tracks = {one.alert: one.track for one in timetable.injections}
+    assert tracks["HostBusy"] == "host-cpu"
+    assert tracks["HostFull"] == "host-memory"
+    assert tracks["ServerDown"] == tracks["DatabaseUnreachable"] == "application"
+    for row in {(one.lane, one.track) for one in timetable.injections}:
+        starts = [one.start for one in timetable.injections if (one.lane, one.track) == row]
+        assert starts == sorted(starts)
+
+
+def test_faults_that_share_something_are_one_track_even_through_a_third() -> None:
+    """A touches x, B touches x and y, C touches y: none of them side by side."""
+    traits = {
+        "a": Traits(frozenset({"x"}), Reach.LANE),
+        "b": Traits(frozenset({"x", "y"}), Reach.LANE),
+        "c": Traits(frozenset({"y"}), Reach.LANE),
+        "d": Traits(frozenset({"z"}), Reach.LANE),
+    }
+    assert tracks({"a", "b", "c", "d"}, traits) == {"a": "x", "b": "x", "c": "x", "d": "z"}
+    assert tracks({"a", "c"}, traits) == {"a": "x", "c": "y"}, "nobody joins them"
+
+
+def test_what_disturbs_every_alert_is_injected_alone_and_last() -> None:
+    """A stage of its own, after the other; what is shared and disturbs nobody goes on beside the lanes."""
+    timetable = smoke([*DRILLS, DEAF, SILENT], profile=Profile.GATE)
+    by_alert = {one.alert: one for one in trials(timetable)}
+    assert (by_alert["DeadMan"].lane, by_alert["DeadMan"].stage) == (SHARED, "monitoring")
+    assert (by_alert["HeartbeatLost"].lane, by_alert["HeartbeatLost"].stage) == (SHARED, "alerts")
+    assert [stage.name for stage in timetable.stages] == ["alerts", "monitoring"]
+    assert timetable.stages[1].after == {"alerts"}
+    assert SHARED not in timetable.lanes
+
+
+def test_the_faults_of_a_drill_take_turns() -> None:
+    """Each is tried, as often as the others give or take one; those of the night at night alone."""
+    drill = replace(DRILLS[1], also=("server-frozen",), nightly=("database-refused",))
+    gate = Counter(one.fault for one in trials(smoke([drill], profile=Profile.GATE)))
+    assert gate == {"server-killed": 47, "server-frozen": 46}
+    night = Counter(one.fault for one in trials(smoke([drill], profile=Profile.NIGHTLY)))
+    assert set(night.values()) == {51}
+
+
+def test_an_alert_must_be_heard_although_its_way_is_disturbed() -> None:
+    """At night, alone, for a drawn time that outlasts the first attempt to notify and ends before the deadline."""
+    drill = replace(DRILLS[1], although=("receiver-erroring",))
+    assert not [one for one in smoke([drill], profile=Profile.GATE).injections if one.although]
+    (found,) = [one for one in smoke([drill], profile=Profile.NIGHTLY).injections if one.although]
+    assert (found.although, found.lane, found.stage) == ("receiver-erroring", "lane-01", "monitoring")
+    assert timedelta(seconds=3) <= found.although_for < timedelta(seconds=7)
+
+
+def test_the_less_urgent_come_first() -> None:
+    """What an outage leaves behind, a window or an inhibition, would silence a lesser alert that comes after it."""
+    timetable = smoke([*DRILLS, QUIET], profile=Profile.GATE, lanes=2)
+    for lane in timetable.lanes:
+        order = [one.alert for one in trials(timetable) if one.lane == lane]
+        urgency = [["Recovered", "HighErrorRatio", "ServerDown", "DatabaseUnreachable"].index(name) for name in order]
+        assert [min(place, 2) for place in urgency] == sorted(min(place, 2) for place in urgency)
+
+
+def test_further_injections_lengthen_the_run_least() -> None:
+    """They go where there is room: the track that is done first gets most of them."""
+    mix = smoke([*DRILLS, BUSY, FULL], profile=Profile.GATE).mix
+    assert sum(mix.values()) == 93
+    assert min(mix.values()) >= 2
+    assert mix["HostBusy"] > mix["HighErrorRatio"], "its window makes the ratio dear"
 
 
 def stage(name: str, weight: float = 1, *, after: str = "", excludes: str = "", seconds: float = 1) -> Stage:

@@ -1,0 +1,343 @@
+"""The part of a run that needs an event loop: everything stands up, the timetable is carried out, all goes down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from harness.drive.conduct import conduct
+from harness.drive.disturbance import disturbs
+from harness.drive.faults.registry import FAULTS
+from harness.drive.interruption import Interruption
+from harness.drive.journal import UNDO, Journal, take_back
+from harness.drive.load.locust import LocustLoad
+from harness.drive.plan.timetable import ALONE, STAGE
+from harness.drive.surroundings import Limits, Surroundings
+from harness.errors import HarnessError, LedgerError, StackError
+from harness.model.events import (
+    FindingNoted,
+    HopsRead,
+    Payload,
+    Progress,
+    Rewired,
+    StageEnded,
+    StageStarted,
+)
+from harness.model.plan import Injection, Timetable
+from harness.model.policy import Policies
+from harness.model.stack import Address, Artifact
+from harness.observe.census import take_census
+from harness.observe.certificates import write_certificate
+from harness.observe.channels import Sink
+from harness.observe.channels.registry import CHANNELS
+from harness.observe.folder import unwritable, write_whole
+from harness.observe.hops import read_hops, wait_quiet
+from harness.observe.inbox import Inbox, Interference
+from harness.observe.ledger import Ledger
+from harness.observe.planting import Planting
+from harness.observe.recorder import Recorder
+from harness.observe.redaction import redact_file
+from harness.observe.starvation import StarvationWatch
+from harness.policy.rewire.rewiring import Rewiring, rewire
+from harness.stack.guard import Guard, abandoned
+from harness.stack.layout import Layout, artifacts_needed, lay_out
+from harness.stack.provision.fetch import fetch
+from harness.stack.runtimes.process import ProcessRuntime
+from harness.stack.site import Site
+from harness.stack.stack import Stack
+
+USERS_PER_LANE = 4
+"""Users of the load test in every lane: about 10 requests/s, so that a window of 10 s holds about 100."""
+
+_FAULTS = {fault.id: fault for fault in FAULTS}
+_FLOWING_SECONDS = 20.0
+_QUIET_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What is rehearsed, and where its files go.
+
+    Args:
+        run: the run's id.
+        policies: what is under test.
+        timetable: what is tried.
+        cache: where real components are kept.
+        folder: the run's folder.
+        locustfile: the journeys that make the load.
+    """
+
+    run: str
+    policies: Policies
+    timetable: Timetable
+    cache: Path
+    folder: Path
+    locustfile: Path
+
+
+class Rehearsal:
+    """One run of a script.
+
+    Args:
+        script: what is rehearsed.
+        ledger: takes what happens.
+        say: takes sentences for a person.
+        interruption: who may end it before its end.
+    """
+
+    def __init__(self, script: Script, ledger: Ledger, say: Callable[[str], None], interruption: Interruption) -> None:
+        self._script = script
+        self._policies = script.policies
+        self._ledger = ledger
+        self._say = say
+        self._interruption = interruption
+        self._selectors = {alert.name: alert.selectors for alert in script.policies.alerts}
+
+    async def carry_out(self) -> None:
+        """Carries the timetable out, and takes everything down again: that is never broken off.
+
+        Raises:
+            HarnessError: what kept the run from its end; Interrupted where somebody stopped it.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            async with AsyncExitStack() as exits:
+                with self._interruption.stops(task):
+                    await self._stand_up_and_drill(exits)
+        except (asyncio.CancelledError, HarnessError) as error:
+            failure = self._interruption.told(error)
+            if failure is error:
+                raise
+            raise failure from error
+        self._interruption.check()
+
+    def _write(self, payload: Payload) -> None:
+        """Writes an event; where that fails the run ends. Whoever wrote it, a callback often, is not broken off."""
+        try:
+            self._ledger.write(payload)
+        except LedgerError as error:
+            self._interruption.give_up(error)
+
+    async def _stand_up_and_drill(self, exits: AsyncExitStack) -> None:
+        artifacts = await fetch(artifacts_needed(self._policies), self._script.cache, self._say)
+        await self._clear_after_the_dead()
+        guard = await exits.enter_async_context(Guard.open(self._script.run, self._script.cache))
+        exits.callback(self._redact_logs)
+        inbox = Inbox(self._write, CHANNELS)
+        exits.callback(inbox.close)
+        authority, sinks = await self._open_sinks(exits, inbox, guard.sandbox)
+        layout = self._lay_out(artifacts, guard, authority)
+        exits.callback(layout.close)
+        alertmanager = _site_of(layout, "alertmanager")
+        recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._write))
+        copy = self._rewire(layout, sinks, alertmanager.component.addresses, recorder.address)
+        runtime = ProcessRuntime(guard)
+        stack = await exits.enter_async_context(Stack(layout, runtime, self._write, sinks=sinks))
+        self._progress("starting the stack")
+        await stack.up(copy.files)
+        load = LocustLoad()
+        exits.push_async_callback(self._stop_load, load)
+        await self._drive_load(load, runtime, layout, guard)
+        await stack.wait_first_scrape()
+        await load.flowing(_FLOWING_SECONDS, minimum=5)
+        await self._wait_quiet_everywhere(stack)
+        # From here on only: what is late while everything starts at once is no trial.
+        await exits.enter_async_context(StarvationWatch(self._write))
+        self._progress("every target is scraped, load flows, no alert is left: the drills begin")
+        over = asyncio.Event()
+        watching = asyncio.create_task(load.ended(), name="watch over the load")
+        watching.add_done_callback(lambda _: over.set())
+        exits.callback(watching.cancel)
+        await self._drill(stack, inbox, guard.sandbox, over)
+
+    async def _clear_after_the_dead(self) -> None:
+        """Takes back what runs that died may have left in place, then removes their sandboxes."""
+        with abandoned(self._script.cache) as left:
+            for dead in left:
+                taken_back = await take_back(dead.run, dead.sandbox / UNDO, _FAULTS)
+                for sentence in taken_back.told:
+                    self._progress(sentence)
+                dead.spared = not taken_back.whole
+                if not dead.spared:
+                    self._progress(f"the sandbox of {dead.run}, a run that died, is removed")
+
+    async def _open_sinks(
+        self, exits: AsyncExitStack, inbox: Inbox, sandbox: Path
+    ) -> tuple[Path, Mapping[str, Sink]]:
+        certificate = write_certificate(sandbox / "certificates")
+        sinks = {}
+        for channel in CHANNELS:
+            sink = await exits.enter_async_context(channel.open(certificate, inbox.deliver, inbox.refuse))
+            binding = sink.binding
+            values = {**binding.settings, **(binding.global_settings or {})}
+            self._ledger.redactor.learn(values[name] for name in binding.secret if values.get(name))
+            sinks[channel.name] = sink
+        return certificate.authority, sinks
+
+    def _lay_out(self, artifacts: Mapping[str, Artifact], guard: Guard, authority: Path) -> Layout:
+        trust = {"SSL_CERT_FILE": str(authority)}
+        layout = lay_out(
+            self._policies,
+            artifacts,
+            self._script.timetable.lanes,
+            run=self._script.run,
+            sandbox=guard.sandbox,
+            logs=self._script.folder / "logs",
+            cache=self._script.cache,
+            environment={"alertmanager": trust, "dead-mans-listener": trust},
+        )
+        for of_lane in layout.secrets.values():
+            self._ledger.redactor.learn(value for name, value in of_lane.items() if "password" in name)
+        return layout
+
+    def _rewire(
+        self, layout: Layout, sinks: Mapping[str, Sink], addresses: Sequence[str], recorder: Address
+    ) -> Rewiring:
+        """The copy that runs, with the recording proxy before Alertmanager; written into the run's folder too."""
+        sandbox = layout.sandbox([sink.binding for sink in sinks.values()])
+        production = {**sandbox.production, **{address: {"": recorder} for address in addresses}}
+        copy = rewire(self._policies, replace(sandbox, production=production))
+        for difference in copy.differences:
+            self._write(Rewired(difference))
+        for finding in copy.findings:
+            self._write(FindingNoted(finding))
+        for name, text in copy.files.items():
+            write_whole(self._script.folder / "rewired" / name, self._ledger.redactor.text(text))
+        return copy
+
+    async def _drive_load(self, load: LocustLoad, runtime: ProcessRuntime, layout: Layout, guard: Guard) -> None:
+        subject = next((c.name for c in self._policies.components if c.kind == "subject"), None)
+        if subject is None:
+            raise StackError("the policies declare no component of kind subject", hint="name one in stack.yaml")
+        await load.start(
+            runtime,
+            {lane.name: lane.addresses[subject] for lane in layout.lanes},
+            locustfile=self._script.locustfile,
+            users_per_lane=USERS_PER_LANE,
+            samples=self._script.folder / "logs" / "load-samples.jsonl",
+            log=self._script.folder / "logs" / "locust.log",
+            directory=guard.sandbox / "locust",
+            environment=guard.environment,
+        )
+
+    async def _wait_quiet_everywhere(self, stack: Stack) -> None:
+        """Waits until no alert that somebody hears is left of the start, of which it would else be told."""
+        prometheus = stack.address("prometheus")
+        unheard = {spared.alert for spared in self._policies.not_drilled}
+        lanes = [lane.name for lane in stack.layout.lanes]
+        left = await asyncio.gather(
+            *(
+                wait_quiet(prometheus, lane, _QUIET_SECONDS, lambda labels: labels["alertname"] not in unheard)
+                for lane in lanes
+            )
+        )
+        for lane, alerts in zip(lanes, left, strict=True):
+            if alerts:
+                self._progress(f"{lane} is not quiet before the first drill: {', '.join(alerts)}")
+
+    async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path, stop: asyncio.Event) -> None:
+        """Every stage of the plan, one after another; changes are planted beside the first of them."""
+        prometheus = stack.address("prometheus")
+        timetable = self._script.timetable
+        limits = Limits()
+        began = time.monotonic()
+        since_wall = time.time()
+        planted_enough = asyncio.Event()
+        redis = next((c.name for c in self._policies.components if c.kind == "redis" and c.per_lane), None)
+        lanes = {lane.name: lane.addresses[redis] for lane in stack.layout.lanes} if redis else {}
+        planting = asyncio.create_task(
+            Planting(prometheus, lanes, timetable.seed, self._write).run(planted_enough), name="planting"
+        )
+        try:
+            with Journal.open(sandbox / UNDO) as journal:
+                world = Surroundings(
+                    faults=_FAULTS,
+                    lane_control=stack.lane,
+                    ears=_InboxEars(inbox),
+                    write=self._write,
+                    journal=journal,
+                    read_hops=partial(self._read_hops, prometheus),
+                    quiet=partial(self._quiet, prometheus),
+                    limits=limits,
+                )
+                for stage in timetable.stages:
+                    self._write(StageStarted(stage.name))
+                    await conduct(
+                        [one for one in timetable.injections if one.stage == stage.name],
+                        world,
+                        stop=stop,
+                        started_monotonic=time.monotonic(),
+                        hard_stop_monotonic=began + limits.hard_stop_seconds,
+                        in_one_row=stage.name == ALONE,
+                    )
+                    if stage.name == STAGE:
+                        planted_enough.set()
+                        await planting
+                    self._write(StageEnded(stage.name, "the load ended before the drills did" if stop.is_set() else ""))
+        finally:
+            planting.cancel()
+            await asyncio.wait({planting})
+        for counted in await take_census(prometheus, since_wall=since_wall, until_wall=time.time()):
+            self._write(counted)
+
+    async def _read_hops(
+        self, prometheus: Address, injection: Injection, since_wall: float, until_wall: float
+    ) -> None:
+        reading = await read_hops(
+            prometheus,
+            injection=injection.id,
+            alert=injection.alert,
+            lane=injection.lane,
+            selectors=self._selectors[injection.alert],
+            since_wall=since_wall,
+            until_wall=until_wall,
+        )
+        for hop in reading.hops:
+            self._write(hop)
+        self._write(HopsRead(injection.id, reading.error))
+
+    async def _quiet(self, prometheus: Address, injection: Injection, seconds: float) -> tuple[str, ...]:
+        disturbing = disturbs(injection, self._script.timetable, self._policies)
+        return await wait_quiet(prometheus, injection.lane, seconds, disturbing)
+
+    def _redact_logs(self) -> None:
+        """A component may have written a credential of its lane into its log, in an address for example."""
+        for log in (self._script.folder / "logs").glob("*.log"):
+            try:
+                redact_file(log, self._ledger.redactor)
+            except OSError as error:
+                self._interruption.give_up(unwritable(log, error))
+
+    async def _stop_load(self, load: LocustLoad) -> None:
+        self._write(await load.stop())
+
+    def _progress(self, text: str) -> None:
+        self._write(Progress(text))
+
+
+class _InboxEars:
+    """The inbox as the conductor hears it."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self.heard = inbox.heard
+        self.caught = inbox.caught
+
+    def interfere(self, injection: Injection, until_wall: float | None) -> Callable[[], None]:
+        assert injection.control is not None
+        interference = Interference(injection.lane, injection.alert, injection.control, until_wall)
+        self._inbox.interfere(interference)
+        return partial(self._inbox.clear, interference)
+
+
+def _site_of(layout: Layout, kind: str) -> Site:
+    for site in layout.sites:
+        if site.component.kind == kind and site.lane is None:
+            return site
+    raise StackError(f"the policies declare no component of kind {kind}", hint="name one in stack.yaml")
