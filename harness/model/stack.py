@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 LANE_LABEL = "environment"
 """The label that tells lanes apart, in samples, alerts and messages."""
 
 SHARED = "shared"
 """The value of that label for what all lanes share, and the name of the lane in which faults of shared parts run."""
+
+
+def target_file(folder: str, job: str, lane: str) -> str:
+    """Where the rewired copy keeps the targets that a job discovers in a lane: `targets/node.lane-01.yml`."""
+    return f"{folder}/{quote(job, safe='')}.{lane}.yml".lstrip("/")
+
+
+def is_target_file(path: str, lane: str) -> bool:
+    """Whether a file of the rewired copy holds discovered targets of that lane."""
+    return path.endswith(f".{lane}.yml")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,8 +81,9 @@ class ReceiverBinding:
     """What the rewire puts into every integration of one configuration key, e.g. `slack_configs`.
 
     `settings` are written into each integration (`{receiver}` in a value becomes the receiver's name, quoted for a
-    URL path), `dropped` are removed from it (`api_url_file`), `global_settings` are written into `global` and
-    `global_dropped` removed from it. `secret` names the settings whose value is redacted in what is listed.
+    URL path; a name with a dot in it, `sigv4.region`, is a setting within a setting), `dropped` are removed from it
+    before (`api_url_file`), `global_settings` are written into `global` and `global_dropped` removed from it. `secret`
+    names the settings whose value is redacted in what is listed.
     """
 
     key: str
@@ -84,13 +96,14 @@ class ReceiverBinding:
 
 @dataclass(frozen=True, slots=True)
 class ComponentReport:
-    """A component as summary.json lists it."""
+    """A component as summary.json lists it; `of_kind` is what it is (`prometheus`), whatever the policy calls it."""
 
     name: str
     version: str
     runtime: str
     source: str
     ready_seconds: float
+    of_kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

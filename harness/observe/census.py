@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from aiohttp import ClientSession
 
-from harness.model.events import CensusTaken, Payload, ScrapesCounted
+from harness.model.collection import CensusTaken, ScrapesCounted
+from harness.model.events import Payload
 from harness.model.stack import LANE_LABEL, Address
 from harness.model.time import parse_duration
 from harness.observe.asking import NoAnswer, active_targets, ask

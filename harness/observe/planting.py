@@ -20,7 +20,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from harness.model.events import ChangeNotPlanted, ChangePlanted, ChangeSeen, Payload
+from harness.model.collection import ChangeNotPlanted, ChangePlanted, ChangeSeen
+from harness.model.events import Payload
 from harness.model.stack import LANE_LABEL, Address
 from harness.model.time import Instant
 from harness.observe.asking import NoAnswer, ask

@@ -64,6 +64,7 @@ def judge(events: Iterable[Event]) -> Judgement:
         planned={one.id: one for one in planned},
         broken=tuple(f"{name} at {cell.channel}" for name, cell in _cells(alerts) if cell.status is CellStatus.BROKEN),
         evidence=_evidence(alerts),
+        record=told,
     )
     targets = tuple(_target(target, sample) for target in told.targets)
     reasons = (

@@ -7,12 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
 from harness.model.events import (
     AlertReceived,
-    CensusTaken,
-    ChangeNotPlanted,
-    ChangePlanted,
-    ChangeSeen,
     ComponentExited,
     ComponentReady,
     ComponentRestarted,
@@ -36,7 +33,6 @@ from harness.model.events import (
     Rewired,
     RunEnded,
     RunStarted,
-    ScrapesCounted,
     SinkRefused,
     StageEnded,
     Starved,

@@ -1,12 +1,15 @@
-"""Exact one-sided bounds of a proportion, and what they allow to be said.
+"""Exact one-sided bounds of a proportion and of a quantile, and what they allow to be said.
 
 Clopper-Pearson bounds as `scipy.stats.binomtest(…).proportion_ci(0.95)` gives them for a one-sided alternative (the
-default is two-sided). scipy is imported where it is needed: it is slow to load, and `tocsin --version` needs none.
+default is two-sided); bounds of a quantile are order statistics (David and Nagaraja, Order Statistics, 7.1). scipy is
+imported where it is needed: it is slow to load, and `tocsin --version` needs none.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from harness.model.verdicts import Quantiles, Verdict
@@ -53,6 +56,53 @@ def proportion_verdict(successes: int, trials: int, target: float) -> Verdict:
 def is_below(successes: int, trials: int, target: float) -> bool:
     """Whether so few successes prove the proportion below the target (its upper bound is)."""
     return upper_bound(successes, trials) < target - _EXACT
+
+
+def at_least(good: int, of: int, share: float) -> bool:
+    """Whether so many are this share of all, counted and not estimated; nothing is every share of nothing."""
+    return good >= (share - _EXACT) * of
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileBounds:
+    """A quantile of what was sampled, and its one-sided 95 % bounds; None where the sample is too small for one."""
+
+    observed: float
+    lower: float | None
+    upper: float | None
+
+
+def quantile_bounds(values: Sequence[float], quantile: float) -> QuantileBounds | None:
+    """A quantile from raw values, nothing interpolated; None without any.
+
+    The upper bound is the order statistic of rank `binom.ppf(0.95, n, q) + 1`: that the value of this rank lies below
+    the quantile has a probability of at most 5 %. It does not exist below n = 59 for q = 0.95, 299 for 0.99. The lower
+    bound is that of rank `binom.ppf(0.05, n, q)`.
+    """
+    if not values:
+        return None
+    from scipy.stats import binom
+
+    ordered, n = sorted(values), len(values)
+    upper_rank = int(binom.ppf(CONFIDENCE, n, quantile)) + 1
+    lower_rank = int(binom.ppf(1 - CONFIDENCE, n, quantile))
+    return QuantileBounds(
+        observed=ordered[max(math.ceil(quantile * n - _EXACT), 1) - 1],
+        lower=ordered[lower_rank - 1] if lower_rank >= 1 else None,
+        upper=ordered[upper_rank - 1] if upper_rank <= n else None,
+    )
+
+
+@cache
+def values_needed(quantile: float) -> int:
+    """The smallest number of values for which a quantile has an upper bound: none of them may then be beyond it.
+
+    Raises:
+        ValueError: the quantile is not between 0 and 1, both excluded.
+    """
+    if not 0 < quantile < 1:
+        raise ValueError(f"a quantile of {quantile} has no bound")
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(quantile) - _EXACT)
 
 
 @cache

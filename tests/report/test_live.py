@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 from ledgers import EPOCH, injection, message, numbered, post, smoke, targets
 
+from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
 from harness.model.events import (
     ComponentExited,
     ComponentReady,
@@ -105,6 +106,11 @@ SHOWN: list[tuple[Payload, str]] = [
     (HopSeen("ServerDown-1", "ServerDown", "visible", 1.0, "prometheus"), ""),
     (post("ServerDown", "lane-01", EPOCH), ""),
     (LoadMeasured(1, 0, 0.1, 0.1, 0.1), ""),
+    (ScrapesCounted("mysql", "127.0.0.1:1", "lane-01", 2.0, EPOCH, 9, 9, 9, (), 2.0), ""),
+    (CensusTaken(EPOCH, EPOCH + 20, 1), ""),
+    (ChangePlanted("change-001", "lane-01", EPOCH, "redis_db_keys", 1.0), ""),
+    (ChangeSeen("change-001", 1.2), ""),
+    (ChangeNotPlanted("change-002", "lane-01", EPOCH, "refused"), ""),
 ]
 
 

@@ -12,14 +12,18 @@ from typing import Protocol
 from harness.model.plan import Injection
 from harness.model.policy import Target
 from harness.model.verdicts import InjectionVerdict, TargetVerdict
+from harness.verdict.record import Record
+
+SMOKE_CLAIMS_NOTHING = "a smoke run claims nothing of it"
+"""What a smoke run says of a target whose sample it is too short for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What targets over alerts are judged on: the run's injections, negative controls left out.
+    """What targets are judged on: the run's injections, negative controls left out, and the whole record of it.
 
-    `planned` maps an injection's id to what was planned; `broken` names the cells that are, `evidence` is real,
-    simulated or mixed.
+    `planned` maps an injection's id to what was planned; `broken` names the cells that are, `evidence` is what the
+    alerts rest on: real, simulated or mixed.
     """
 
     profile: str
@@ -27,6 +31,7 @@ class Sample:
     planned: Mapping[str, Injection]
     broken: tuple[str, ...]
     evidence: str
+    record: Record
 
 
 class TargetJudge(Protocol):
