@@ -46,7 +46,11 @@ class TargetDeclared:
 
 @dataclass(frozen=True, slots=True)
 class DrillDeclared:
-    """An alert with its drill: `signal` is real or simulated; `known_alerts` come as drills or as `why_not`."""
+    """An alert with its drill, or with the reason why it has none.
+
+    `fault` names all faults that raise it, with commas between, `signal` is real, simulated, or mixed. `told_by` is who
+    sends its messages: `alertmanager`, or a `listener` that says by itself what `labels` and `annotations` hold.
+    """
 
     kind: ClassVar[str] = "drill-declared"
     alert: str
@@ -56,6 +60,9 @@ class DrillDeclared:
     channels: tuple[str, ...]
     severity: str
     why_not: str | None = None
+    told_by: str = "alertmanager"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

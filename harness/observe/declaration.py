@@ -39,11 +39,20 @@ def declare(
     for target in policies.targets:
         write(TargetDeclared(target))
     for drill in policies.drills:
-        labels = policies.alert(drill.alert).labels
-        channels = policies.priorities[drill.priority].channels
+        alert = policies.alert(drill.alert)
+        by_itself = alert.told_by != "alertmanager"
+        kinds = {signals[fault] for fault in drill.faults}
         write(
             DrillDeclared(
-                drill.alert, drill.priority, drill.fault, signals[drill.fault], channels, labels.get("severity", "")
+                alert=drill.alert,
+                priority=drill.priority,
+                fault=", ".join(drill.faults),
+                signal=kinds.pop() if len(kinds) == 1 else "mixed",
+                channels=drill.channels or policies.priorities[drill.priority].channels,
+                severity=alert.labels.get("severity", ""),
+                told_by=alert.told_by,
+                labels=alert.labels if by_itself else {},
+                annotations=alert.annotations if by_itself else {},
             )
         )
     for spared in policies.not_drilled:

@@ -69,7 +69,7 @@ def _alert(
     return AlertCoverage(
         alert=planned[0].alert,
         priority=drill.priority if drill else "unknown",
-        fault=planned[0].fault,
+        fault=drill.fault if drill else planned[0].fault,
         signal=drill.signal if drill else "simulated",  # the weaker claim
         status=next((status for status in _WORST_FIRST if status in statuses), CellStatus.UNVERIFIED),
         cells=cells,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.model.notifications import Notification, ReceivedAlert, Status
 from harness.model.stack import LANE_LABEL
+from harness.model.time import Instant
 from harness.observe.attribution import says, speaks_of
 from harness.verdict.record import Record, Story
 
@@ -85,6 +86,9 @@ def alerts_told(message: Notification, story: Story, record: Record) -> tuple[tu
     left out.
     """
     assert story.injected is not None
+    by_itself = _told_by_itself(story, record)
+    if by_itself is not None:
+        return ((by_itself,),)
     posts = [
         post
         for post in posts_of(story, record)
@@ -102,6 +106,15 @@ def alerts_told(message: Notification, story: Story, record: Record) -> tuple[tu
         if known:
             found.append(known)
     return tuple(found)
+
+
+def _told_by_itself(story: Story, record: Record) -> ReceivedAlert | None:
+    """The alert as the policy has it, where a listener outside Alertmanager tells of it: nobody is handed it."""
+    drill = next((one for one in record.drills if one.alert == story.planned.alert), None)
+    if drill is None or drill.told_by == "alertmanager" or story.due_at is None:
+        return None
+    labels = {**drill.labels, "alertname": drill.alert, LANE_LABEL: story.planned.lane}
+    return ReceivedAlert(labels, drill.annotations, story.due_at, None, Instant(story.due_at, 0.0))
 
 
 def posts_of(story: Story, record: Record) -> tuple[ReceivedAlert, ...]:
