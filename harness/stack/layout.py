@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import StackError
 from harness.model.policy import ComponentPolicy, Policies
-from harness.model.stack import Address, Artifact, Lane, ReceiverBinding, Sandbox
+from harness.model.stack import SHARED, Address, Artifact, Lane, ReceiverBinding, Sandbox
 from harness.stack.components.registry import component_of
 from harness.stack.ports import Ports
 from harness.stack.site import Site
@@ -21,6 +21,7 @@ class Layout:
     Args:
         sites: every component in every place; shared ones first.
         lanes: the lanes with their addresses.
+        shared: what all lanes share, in the form of a lane; its name is SHARED.
         configuration: the folder in the sandbox that takes the rewired copy.
         production: an address of production -> lane (or "" for what all share) -> where the sandbox serves it.
         nowhere: an address where nothing listens and nobody else can.
@@ -30,6 +31,7 @@ class Layout:
 
     sites: tuple[Site, ...]
     lanes: tuple[Lane, ...]
+    shared: Lane
     configuration: Path
     production: Mapping[str, Mapping[str, Address]]
     nowhere: Address
@@ -37,12 +39,12 @@ class Layout:
     ports: Ports
 
     def lane(self, name: str) -> Lane:
-        """The lane of that name.
+        """The lane of that name, or what all lanes share.
 
         Raises:
             StackError: there is none.
         """
-        for lane in self.lanes:
+        for lane in (*self.lanes, self.shared):
             if lane.name == name:
                 return lane
         raise StackError(f"There is no lane {name}", seen=f"lanes: {', '.join(lane.name for lane in self.lanes)}")
@@ -107,7 +109,8 @@ def lay_out(
         environment: variables to add, by kind of component (`{"alertmanager": {"SSL_CERT_FILE": …}}`).
 
     Raises:
-        StackError: a kind is unknown, no port can be had, or a lane has two components of a kind that others look for.
+        StackError: a kind is unknown, no port can be had, a lane has two components of a kind that others look for, or
+            bears the name of what all lanes share.
     """
     ports = Ports()
     try:
@@ -143,6 +146,8 @@ class _Draft:
     ports: Ports
 
     def lay_out(self, lanes: Sequence[str]) -> Layout:
+        if SHARED in lanes:
+            raise StackError(f"No lane can be called {SHARED}: that is the name of what all lanes share")
         components = self.policies.components
         shared = [self._place(component, None) for component in components if not component.per_lane]
         by_lane = {
@@ -160,14 +165,8 @@ class _Draft:
                 production.setdefault(address, {})[place.lane or ""] = place.reached
         return Layout(
             sites=tuple(sites),
-            lanes=tuple(
-                Lane(
-                    name=lane,
-                    addresses={place.component.name: place.reached for place in places},
-                    behind={place.component.name: place.own for place in places if place.own != place.reached},
-                )
-                for lane, places in by_lane.items()
-            ),
+            lanes=tuple(_lane(lane, places) for lane, places in by_lane.items()),
+            shared=_lane(SHARED, shared),
             configuration=self.root / "policies",
             production=production,
             nowhere=self.ports.take(),
@@ -177,8 +176,7 @@ class _Draft:
 
     def _place(self, component: ComponentPolicy, lane: str | None) -> _Place:
         own = self.ports.take()
-        relayed = lane is not None and component_of(component.kind).relayed
-        return _Place(component, lane, own, self.ports.take() if relayed else own)
+        return _Place(component, lane, own, self.ports.take() if component_of(component.kind).relayed else own)
 
     def _secrets(self, places: Sequence[_Place]) -> dict[str, str]:
         secrets: dict[str, str] = {}
@@ -192,6 +190,7 @@ class _Draft:
         configuration = {
             "prometheus": self.policies.prometheus_file,
             "alertmanager": self.policies.alertmanager_file,
+            "dead-mans-listener": self.policies.dead_man_file,
         }.get(component.kind)
         artifact = component_of(component.kind).artifact
         return Site(
@@ -209,6 +208,14 @@ class _Draft:
             secrets=secrets,
             environment=self.environment.get(component.kind, {}),
         )
+
+
+def _lane(name: str, places: Sequence[_Place]) -> Lane:
+    return Lane(
+        name=name,
+        addresses={place.component.name: place.reached for place in places},
+        behind={place.component.name: place.own for place in places if place.own != place.reached},
+    )
 
 
 def _peers(places: Sequence[_Place]) -> dict[str, Address]:

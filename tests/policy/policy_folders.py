@@ -16,6 +16,7 @@ CHANNELS: Mapping[str, str] = {"email": "email_configs", "slack": "slack_configs
 KINDS = frozenset(
     {
         "alertmanager",
+        "dead-mans-listener",
         "mariadb",
         "mysqld-exporter",
         "node-exporter",
@@ -27,7 +28,7 @@ KINDS = frozenset(
 )
 
 LANES = ("lane-1", "lane-2")
-SHARED = ("prometheus:9090", "alertmanager:9093", "node-exporter:9100")
+SHARED = ("prometheus:9090", "alertmanager:9093", "dead-mans-listener:9095", "node-exporter:9100")
 OF_A_LANE = ("community-platform:5000", "mysql:3306", "redis:6379", "mysql-exporter:9104", "redis-exporter:9121")
 NOWHERE = Address("127.0.0.1", 9)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.errors import StackError
 from harness.stack.components import Component
 from harness.stack.components.alertmanager import Alertmanager
+from harness.stack.components.dead_mans_listener import DeadMansListener
 from harness.stack.components.mariadb import MariaDB
 from harness.stack.components.mysqld_exporter import MysqldExporter
 from harness.stack.components.node_exporter import NodeExporter
@@ -16,6 +17,7 @@ from harness.stack.components.subject import Subject
 COMPONENTS: tuple[Component, ...] = (
     Prometheus(),
     Alertmanager(),
+    DeadMansListener(),
     NodeExporter(),
     Subject(),
     MariaDB(),
