@@ -63,7 +63,7 @@ def listed(rewired: Rewiring) -> dict[str, Difference]:
 def test_every_lane_is_scraped_under_its_own_environment() -> None:
     """A component of the lanes becomes one target for each; a shared one stays one and keeps its label."""
     rewired = rewire(shipped(), SANDBOX)
-    jobs = {job["job_name"]: job["static_configs"] for job in prometheus(rewired)["scrape_configs"]}
+    jobs = {job["job_name"]: job.get("static_configs") for job in prometheus(rewired)["scrape_configs"]}
     assert jobs["mysql"] == [
         {"targets": [str(SANDBOX.production["mysql-exporter:9104"][lane])], "labels": {"environment": lane}}
         for lane in LANES
@@ -279,10 +279,11 @@ def test_a_setting_that_is_a_truth_value_is_written_as_one() -> None:
 
 
 def test_rules_and_templates_are_copied_byte_for_byte() -> None:
-    """What is not addressed is not touched."""
+    """What is not addressed is not touched; in place of a target file the copy has one for each lane."""
     policies = shipped()
     files = rewire(policies, SANDBOX).files
-    assert set(files) == set(policies.documents)
+    assert set(policies.documents) - set(files) == {"targets/community-platform.yml"}
+    assert set(files) - set(policies.documents) == {f"targets/community-platform.{lane}.yml" for lane in LANES}
     for name in (*policies.rule_files, *policies.template_files):
         assert files[name] == policies.documents[name] == (policies.root / name).read_text(encoding="utf-8")
 

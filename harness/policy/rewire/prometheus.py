@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from harness.model.findings import Finding, Severity, Subject
-from harness.model.stack import LANE_LABEL, Address, Sandbox
+from harness.model.stack import LANE_LABEL, SHARED, Address, Difference, Sandbox, target_file
+from harness.policy.parse.discovery import DISCOVERY, named
 from harness.policy.parse.yaml import Items, Node, Scalar, Table
 from harness.policy.rewire.document import NOTHING, Edits, Value, entries, settings, shown, text_of
 
-_LANES = "each lane is an environment of its own"
+_LANES = "each lane is an environment of its own, and so is what all lanes share"
 _SANDBOX = "the sandbox serves it here"
 _NOWHERE = "an address of no component in stack.yaml: it points nowhere, so that nothing leaves the machine"
 _PLAIN = "the sandbox serves plain HTTP on loopback"
@@ -38,19 +39,31 @@ _CLIENT: Final = (
 )
 _URL = re.compile(r"(https?://)([^/?#]+)(.*)", re.DOTALL)
 _STATIC = "static_configs"
+_REFRESH = "1s"  # how often target files are read where the kernel tells of no change to them
 _DISCOVERY = re.compile(r"\w+_sd_configs")
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a target went: `lane` is None where all lanes share it."""
+    """Where a target went: `lane` is SHARED where all lanes share it, None where it is of no component."""
 
     target: str
     lane: str | None
 
 
-def rewire(document: dict[str, Value], edits: Edits, sandbox: Sandbox) -> None:
-    """Points a prometheus.yml at the sandbox, in place."""
+@dataclass(frozen=True, slots=True)
+class TargetFiles:
+    """The copy's target files by path, and how they differ from production's, which they replace."""
+
+    files: Mapping[str, Value]
+    differences: tuple[Difference, ...]
+
+
+def rewire(
+    document: dict[str, Value], edits: Edits, sandbox: Sandbox, found: Mapping[str, Sequence[Value]]
+) -> TargetFiles:
+    """Points a prometheus.yml at the sandbox, in place; `found` are production's target files, by path."""
+    targets = _Discovery(sandbox, found)
     world = settings(document.get("global"))
     edits.drop(world, "global", ("query_log_file", "scrape_failure_log_file"), "logs stay in the sandbox")
     edits.drop(document, "", ("scrape_config_files",), "jobs that another file brings are not in the copy")
@@ -62,29 +75,57 @@ def rewire(document: dict[str, Value], edits: Edits, sandbox: Sandbox) -> None:
             edits.drop(remote, path, _CLIENT, "nothing leaves the machine")
             edits.put(remote, path, "url", f"http://{sandbox.nowhere}/", "nothing leaves the machine")
     for index, entry in enumerate(entries(document.get("scrape_configs"))):
-        _job(settings(entry), f"scrape_configs[{index}]", edits, sandbox)
+        _job(settings(entry), f"scrape_configs[{index}]", edits, sandbox, targets)
     alerting = settings(document.get("alerting"))
     for index, entry in enumerate(entries(alerting.get("alertmanagers"))):
         _alertmanager(settings(entry), f"alerting.alertmanagers[{index}]", edits, sandbox)
+    return TargetFiles(targets.files, tuple(dict.fromkeys(targets.differences)))
 
 
-def undiscoverable(tree: Node) -> Iterator[Finding]:
-    """What a copy cannot take along: targets that are found at run time, and jobs that other files bring."""
+def target_files(tree: Node, files: Collection[str]) -> tuple[str, ...]:
+    """Those of the policies' files that jobs take their targets from."""
+    patterns = [pattern for job in _jobs(tree) for pattern in _patterns(job.get(DISCOVERY))]
+    return named((pattern.text for pattern in patterns), files)
+
+
+def undiscoverable(tree: Node, files: Collection[str]) -> Iterator[Finding]:
+    """What a copy cannot take along: targets that are found at run time, and jobs that other files bring.
+
+    Target files that are among the policies' `files` are taken along.
+    """
     if not isinstance(tree, Table):
         return
-    files = tree.key("scrape_config_files")
-    if files is not None:
-        yield _left_out(files, "the jobs of scrape_config_files are not in the copy", Subject("file", files.text))
-    jobs = tree.get("scrape_configs")
-    for job in jobs.items if isinstance(jobs, Items) else ():
-        if not isinstance(job, Table):
-            continue
+    others = tree.key("scrape_config_files")
+    if others is not None:
+        yield _left_out(others, "the jobs of scrape_config_files are not in the copy", Subject("file", others.text))
+    for job in _jobs(tree):
         name = job.get("job_name")
         called = name.text if isinstance(name, Scalar) else "?"
         for entry in job.entries:
-            if _discovers(entry.key.text):
-                summary = f"the targets that {entry.key.text} finds for job {called!r} are not in the copy"
-                yield _left_out(entry.key, summary, Subject("job", called))
+            key = entry.key
+            if not _discovers(key.text):
+                continue
+            patterns = _patterns(entry.value) if key.text == DISCOVERY else ()
+            lost = [pattern for pattern in patterns if not named([pattern.text], files)]
+            for at, what in [(one, one.text) for one in lost] if patterns else [(key, key.text)]:
+                yield _left_out(
+                    at, f"the targets that {what} finds for job {called!r} are not in the copy", Subject("job", called)
+                )
+
+
+def _jobs(tree: Node) -> Iterator[Table]:
+    jobs = tree.get("scrape_configs") if isinstance(tree, Table) else None
+    return (job for job in (jobs.items if isinstance(jobs, Items) else ()) if isinstance(job, Table))
+
+
+def _patterns(configs: Node | None) -> tuple[Scalar, ...]:
+    """The patterns of a job's `file_sd_configs`."""
+    lists = [
+        one.get("files") for one in (configs.items if isinstance(configs, Items) else ()) if isinstance(one, Table)
+    ]
+    return tuple(
+        pattern for one in lists if isinstance(one, Items) for pattern in one.items if isinstance(pattern, Scalar)
+    )
 
 
 def _left_out(at: Scalar, summary: str, subject: Subject) -> Finding:
@@ -102,18 +143,62 @@ def _discovers(key: str) -> bool:
     return _DISCOVERY.fullmatch(key) is not None
 
 
-def _job(job: dict[str, Value], path: str, edits: Edits, sandbox: Sandbox) -> None:
+def _job(job: dict[str, Value], path: str, edits: Edits, sandbox: Sandbox, discovery: _Discovery) -> None:
     edits.drop(job, path, _CLIENT, _PLAIN)
-    edits.drop(job, path, [key for key in job if _discovers(key)], "targets found at run time are not in the sandbox")
+    lanes = discovery.follow(job, path, edits)
+    lost = [key for key in job if _discovers(key) and (key != DISCOVERY or not lanes)]
+    edits.drop(job, path, lost, "targets found at run time are not in the sandbox")
     rewritten: list[Value] = []
-    laned = False
     for index, entry in enumerate(entries(job.get(_STATIC))):
         for static in _static(settings(entry), f"{path}.{_STATIC}[{index}]", edits, sandbox):
             rewritten.append(static.config)
-            laned = laned or static.lane is not None
+            lanes.add(static.lane)
     if _STATIC in job:
         job[_STATIC] = rewritten
-    _relabelling(job, path, edits, sandbox, laned=laned)
+    _relabelling(job, path, edits, sandbox, laned=bool(lanes - {None}))
+
+
+class _Discovery:
+    """What becomes of target files: every job gets one for each lane, so that a lane's targets can be withdrawn alone.
+
+    Prometheus reads a target file anew when it changes; in a file of all lanes one lane could not be touched without
+    the others being read anew too.
+    """
+
+    def __init__(self, sandbox: Sandbox, found: Mapping[str, Sequence[Value]]) -> None:
+        self.files: dict[str, Value] = {}
+        self.differences: list[Difference] = []
+        self._sandbox = sandbox
+        self._found = found
+
+    def follow(self, job: dict[str, Value], path: str, edits: Edits) -> set[str | None]:
+        """Writes the copy's target files of a job, and their names into it; the lanes that they are of."""
+        patterns = [
+            text_of(pattern)
+            for entry in entries(job.get(DISCOVERY))
+            for pattern in entries(settings(entry).get("files"))
+        ]
+        lanes: set[str | None] = set()
+        groups: dict[str, list[Value]] = {}
+        names = named(patterns, self._found)
+        for name in names:
+            of_file = Edits(name)
+            for index, group in enumerate(self._found[name]):
+                for static in _static(settings(group), f"[{index}]", of_file, self._sandbox):
+                    if static.config.get("targets"):
+                        lanes.add(static.lane)
+                        groups.setdefault(static.lane or SHARED, []).append(static.config)
+            self.differences.extend(of_file.differences)
+        folder = names[0].rpartition("/")[0] if names else ""
+        written: list[Value] = []
+        for lane, of_lane in groups.items():
+            file = target_file(folder, text_of(job.get("job_name")), lane)
+            self.files[file] = of_lane
+            written.append(file)
+        if written:
+            follows: list[Value] = [{"files": written, "refresh_interval": _REFRESH}]
+            edits.put(job, path, DISCOVERY, follows, "each lane has target files of its own")
+        return lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +210,7 @@ class _Static:
 
 
 def _static(static: dict[str, Value], path: str, edits: Edits, sandbox: Sandbox) -> Iterator[_Static]:
-    """One static configuration becomes one for what lanes share and one for each lane."""
+    """One static configuration becomes one for each lane, one for what all share, and one for what is nowhere."""
     labels = settings(static.get("labels"))
     by_lane: dict[str | None, list[Value]] = {}
     for index, target in enumerate(entries(static.get("targets"))):
@@ -154,7 +239,7 @@ def _places(target: str, sandbox: Sandbox) -> tuple[_Place, ...]:
     by_lane = sandbox.production.get(_netloc(target), {})
     if not by_lane:
         return (_Place(_replaced(target, sandbox.nowhere), None),)
-    return tuple(_Place(_replaced(target, address), lane or None) for lane, address in by_lane.items())
+    return tuple(_Place(_replaced(target, address), lane or SHARED) for lane, address in by_lane.items())
 
 
 def _netloc(target: str) -> str:
