@@ -123,6 +123,31 @@ class NotDrilled:
     span: Span
 
 
+class Asked(StrEnum):
+    """Where the monitoring plan asks for something: a condition, a rule that it sketches, an area to be watched."""
+
+    CONDITION = "condition"
+    RULE = "rule"
+    AREA = "area"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that the monitoring plan asks for, and the alert that answers it: to whom, and by when from due.
+
+    `what` is in the plan's own words, `severity` its own word for how bad it is, where it has one.
+    """
+
+    what: str
+    asked: Asked
+    severity: str | None
+    alert: str
+    priority: Priority
+    channels: tuple[str, ...]
+    deadline: timedelta
+    span: Span
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A success target. `objective` in `unit`; `share` is the quantile or proportion where the basis needs one.
@@ -198,6 +223,7 @@ class Policies:
 
     `documents` are the native files that the rewired copy is made from, by path relative to `root`, as text.
     `dead_man_file` is what the dead man's listener reads, where there is one; its alert is the last of `alerts`.
+    `conditions` are what the monitoring plan asks for, where the folder says it.
     """
 
     root: Path
@@ -217,6 +243,7 @@ class Policies:
     evaluation_interval: timedelta
     inhibitions: tuple[Inhibition, ...] = ()
     dead_man_file: str | None = None
+    conditions: tuple[Condition, ...] = ()
 
     def alert(self, name: str) -> Alert:
         """The alert of that name.

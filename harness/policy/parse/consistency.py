@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from harness.model.findings import Finding, Severity, Subject
 from harness.model.policy import Alert
 from harness.model.source import Span
 from harness.policy.parse.alertmanager import AlertmanagerConfig
+from harness.policy.parse.conditions import Placed
 from harness.policy.parse.dead_man import DeadMan
 from harness.policy.parse.drills import Drills, Named
 from harness.policy.parse.prometheus import PrometheusConfig
@@ -162,6 +164,61 @@ def listener(dead_man: DeadMan, drills: Drills, known: Known) -> Iterator[Findin
                     details=f"the priority stands at {rule.span}",
                     fix=f"add {channel} to the listener's file, or name the drill's own `channels`",
                 )
+
+
+def conditions(asked: Iterable[Placed], alerts: Iterable[Alert], drills: Drills, drills_file: str) -> Iterator[Finding]:
+    """Everything the plan asks for has an alert that is drilled, and is heard there as the drill says."""
+    names = {alert.name for alert in alerts}
+    drilled = {drill.alert: drill for drill in drills.drills}
+    for placed in asked:
+        wanted = placed.condition
+        if wanted.alert not in names:
+            yield _error(
+                "condition/unknown-alert",
+                placed.alert,
+                f"{wanted.what!r} is to be answered by {wanted.alert!r}, which no rule defines",
+                "alert",
+                wanted.alert,
+                fix=hint(wanted.alert, names),
+            )
+            continue
+        drill = drilled.get(wanted.alert)
+        if drill is None:
+            yield _error(
+                "condition/no-drill",
+                placed.alert,
+                f"{wanted.what!r} is answered by {wanted.alert!r}, which no drill raises: nobody has tried it",
+                "alert",
+                wanted.alert,
+                fix=f"give it a drill in {drills_file}",
+            )
+            continue
+        rule = drills.priorities.get(drill.priority)
+        heard = drill.channels or (rule.channels if rule else ())
+        disagreements = (
+            ("priority", placed.priority, str(wanted.priority), str(drill.priority)),
+            ("channels", placed.channels, _joined(wanted.channels), _joined(heard)),
+            ("deadline", placed.deadline, _seconds(wanted.deadline), _seconds(rule.deadline) if rule else ""),
+        )
+        for name, span, here, there in disagreements:
+            if here != there and rule is not None:
+                yield _error(
+                    f"condition/{name}-differs",
+                    span,
+                    f"{wanted.what!r} asks for {name} {here}; the drill of {wanted.alert!r} has {there}",
+                    "condition",
+                    wanted.what,
+                    details=f"the drill stands at {drill.span}",
+                    fix="what the plan promises and what is proven must be the same: correct the one that is wrong",
+                )
+
+
+def _joined(channels: Iterable[str]) -> str:
+    return ", ".join(sorted(channels))
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{duration.total_seconds():g} s"
 
 
 def addresses(prometheus: PrometheusConfig, components: Iterable[DeclaredComponent], known: Known) -> Iterator[Finding]:

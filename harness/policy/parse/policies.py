@@ -14,6 +14,7 @@ from harness.model.policy import Alert, ComponentPolicy, Policies, Unit
 from harness.model.source import Span
 from harness.policy.parse import (
     alertmanager,
+    conditions,
     consistency,
     dead_man,
     discovery,
@@ -34,6 +35,7 @@ DRILLS: Final = ("drills.yaml", "drills.yml")
 TARGETS: Final = ("targets.yaml", "targets.yml")
 STACK: Final = ("stack.yaml", "stack.yml")
 DEAD_MAN: Final = ("dead-man.yaml", "dead-man.yml")
+CONDITIONS: Final = ("conditions.yaml", "conditions.yml")
 
 T = TypeVar("T")
 
@@ -90,9 +92,11 @@ def load(
         alerts = _alerts(folder, rule_files, found)
         if not prometheus_yml.value.rule_files:
             found.append(_no_rules(folder, prometheus_yml.name))
-    dead_man_yaml = _dead_man(folder, found)
+    dead_man_yaml = _optional(folder, DEAD_MAN, dead_man.parse, found)
     if dead_man_yaml is not None and dead_man_yaml.value is not None:
         alerts = (*alerts, dead_man_yaml.value.alert)
+    conditions_yaml = _optional(folder, CONDITIONS, conditions.parse, found)
+    asked = conditions_yaml.value or () if conditions_yaml is not None else ()
     template_files: tuple[str, ...] = ()
     if alertmanager_yml.value is not None:
         template_files = _matched(folder, alertmanager_yml.name, alertmanager_yml.value.templates, "template", found)
@@ -103,6 +107,7 @@ def load(
     # Files are held against each other only where both could be read: else each broken file would be told many times.
     if drills_yaml.value is not None and prometheus_yml.value is not None and not _broken(found):
         found.extend(consistency.alerts_and_drills(alerts, drills_yaml.value, known, drills_yaml.name))
+        found.extend(consistency.conditions(asked, alerts, drills_yaml.value, drills_yaml.name))
     if drills_yaml.value is not None and alertmanager_yml.value is not None:
         found.extend(
             consistency.channels_and_receivers(
@@ -157,6 +162,7 @@ def load(
         scrape_intervals=MappingProxyType({job.name: job.interval for job in prometheus_yml.value.jobs}),
         evaluation_interval=prometheus_yml.value.evaluation_interval,
         dead_man_file=dead_man_yaml.name if dead_man_yaml is not None else None,
+        conditions=tuple(placed.condition for placed in asked),
     )
     return Loaded(policies, findings)
 
@@ -174,11 +180,13 @@ def _file(
     return _File(name, parsed.value)
 
 
-def _dead_man(folder: Folder, found: list[Finding]) -> _File[dead_man.DeadMan | None] | None:
-    """What the dead man's listener says; None where the folder has no file for it, which is no mistake."""
-    if not any((folder.root / name).exists() for name in DEAD_MAN):
+def _optional(
+    folder: Folder, names: Sequence[str], parse: Callable[[str, str], Parsed[T]], found: list[Finding]
+) -> _File[T] | None:
+    """One of the folder's own files that need not be there; None where it is not, which is no mistake."""
+    if not any((folder.root / name).exists() for name in names):
         return None
-    return _file(folder, DEAD_MAN, dead_man.parse, found)
+    return _file(folder, names, parse, found)
 
 
 def _alerts(folder: Folder, rule_files: Iterable[str], found: list[Finding]) -> tuple[Alert, ...]:
