@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from harness.model.verdicts import Verdict
 from harness.verdict.statistics import (
+    at_least,
     is_below,
     lower_bound,
     proportion_verdict,
+    quantile_bounds,
     quantiles,
     trials_needed,
     upper_bound,
+    values_needed,
 )
 
 DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
@@ -140,3 +143,48 @@ def test_quantiles_keep_a_lost_message_in_the_sample() -> None:
     three = quantiles([5.0, 1.0, 3.0])
     assert three is not None
     assert (three.p50, three.max) == (3.0, 5.0)
+
+
+@pytest.mark.parametrize(("quantile", "needed"), [(0.95, 59), (0.99, 299), (0.9, 29)])
+def test_a_quantile_needs_so_many_values(quantile: float, needed: int) -> None:
+    """59 for the p95, 299 for the p99: the greatest of them bounds it, and one fewer bounds nothing."""
+    assert values_needed(quantile) == needed
+    enough, few = quantile_bounds(range(needed), quantile), quantile_bounds(range(needed - 1), quantile)
+    assert enough is not None
+    assert few is not None
+    assert (enough.upper, few.upper) == (needed - 1, None)
+    assert quantile_bounds([], quantile) is None
+
+
+@pytest.mark.parametrize("quantile", [0.0, 1.0])
+def test_the_extremes_have_no_bound(quantile: float) -> None:
+    """Nobody has seen the slowest of all."""
+    with pytest.raises(ValueError, match="has no bound"):
+        values_needed(quantile)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SAMPLES, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_a_quantile_within_a_limit_is_a_share_within_it(sample: tuple[int, int], quantile: float) -> None:
+    """The upper bound of the p95 is within a limit exactly where 95 % within it is proven; so is the contrary."""
+    k, n = sample
+    found = quantile_bounds([1.0] * k + [9.0] * (n - k), quantile)
+    assert found is not None
+    assert (found.upper is not None and found.upper <= 5) is (proportion_verdict(k, n, quantile) is Verdict.PASS)
+    assert (found.lower is not None and found.lower > 5) is is_below(k, n, quantile)
+
+
+def test_a_quantile_of_twenty_is_one_of_them() -> None:
+    """19 of 20 values are at most the observed p95; nothing is interpolated, and a lost value stays infinite."""
+    found = quantile_bounds([*range(1, 20), math.inf], 0.95)
+    assert found is not None
+    assert (found.observed, found.upper) == (19, None)
+    lost = quantile_bounds([math.inf], 0.95)
+    assert lost is not None
+    assert (lost.observed, lost.lower) == (math.inf, None)
+
+
+@pytest.mark.parametrize(("good", "of", "held"), [(99, 100, True), (98, 100, False), (0, 0, True), (0, 1, False)])
+def test_a_counted_share(good: int, of: int, *, held: bool) -> None:
+    """99 of 100 are 99 %, whatever the last bit of a float says."""
+    assert at_least(good, of, 0.99) is held

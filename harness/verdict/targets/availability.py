@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.drive.plan.timetable import ALONE
@@ -18,12 +18,17 @@ from harness.verdict.trials import DELIVERED, UNJUDGED
 OUTAGE_SECONDS = 60.0
 """How long an outage may be."""
 
-CRASHES = frozenset({"prometheus-crashed", "alertmanager-crashed", "listener-crashed", "exporter-crashed"})
-"""The faults that kill a part of the monitoring and leave it to its own restart policy."""
+CRASHES: Mapping[str, str] = {
+    "prometheus-crashed": "Prometheus",
+    "alertmanager-crashed": "Alertmanager",
+    "exporter-crashed": "an exporter",
+    "listener-crashed": "the dead man's listener",
+}
+"""The faults that kill a part of the monitoring and leave it to its own restart policy, and which part that is."""
 
 _MONTH_SECONDS = 30 * 86_400.0
 
-_PARTS: dict[str, Callable[[str], bool]] = {
+_PARTS: Mapping[str, Callable[[str], bool]] = {
     "Prometheus": lambda kind: kind == "prometheus",
     "Alertmanager": lambda kind: kind == "alertmanager",
     "an exporter": lambda kind: kind.endswith("-exporter"),
@@ -46,7 +51,7 @@ class Availability:
         record = sample.record
         kills = tuple(_kills(sample))
         others = tuple(_others(record))
-        missing = [part for part, is_kind in _PARTS.items() if not any(is_kind(kill.of_kind) for kill in kills)]
+        missing = [part for part in _PARTS if part not in {kill.part for kill in kills if kill.name}]
         wrong = [*(text for kill in kills for text in kill.wrong), *others]
         unknown = [text for kill in kills for text in kill.unknown]
         if missing:
@@ -78,7 +83,7 @@ class _Kill:
     """One component, killed by an injection: for how long it was down, what of it is wrong, what nobody knows."""
 
     name: str
-    of_kind: str
+    part: str
     outage_seconds: float
     wrong: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -94,16 +99,20 @@ def _kills(sample: Sample) -> Iterator[_Kill]:
 def _kill(story: Story, record: Record, verdict: InjectionVerdict | None) -> _Kill:
     began = story.applying_at or 0.0
     until = record.ended_at if story.healed is None else story.healed.healed_at
-    ends = [(at, one) for at, one in _lives(record, story) if isinstance(one, ComponentExited) and began <= at <= until]
-    killed = next(((at, one) for at, one in ends if one.expected), None)
+    part = CRASHES[story.planned.fault]
     label = f"{story.planned.fault} (injection {story.planned.id})"
+    ends = (
+        (at, one)
+        for at, one in _lives(record, story)
+        if isinstance(one, ComponentExited) and one.expected and began <= at <= until
+    )
+    killed = next(((at, one) for at, one in ends if _PARTS[part](_kind(record, one))), None)
     if killed is None:
-        return _Kill("", "", math.nan, (), (f"{label}: no component ended by it",))
+        return _Kill("", part, math.nan, (), (f"{label}: no component ended by it",))
     exited_at, gone = killed
     name = f"{gone.name} in {gone.lane}" if gone.lane else gone.name
     lives = ((at, one) for at, one in _lives(record, story) if one.name == gone.name and at >= exited_at)
     restarted = next((one for _, one in lives if isinstance(one, ComponentRestarted)), None)
-    of_kind = _kind(record, gone)
     wrong: list[str] = []
     unknown: list[str] = []
     outage = math.inf
@@ -113,7 +122,7 @@ def _kill(story: Story, record: Record, verdict: InjectionVerdict | None) -> _Ki
         wrong.append(f"{name} was started again by us, not by its own unit")
     else:
         outage = restarted.outage_seconds
-        if of_kind == "prometheus":
+        if _kind(record, gone) == "prometheus":
             outage = max(outage, _blind_seconds(record, exited_at))
         if outage > OUTAGE_SECONDS:
             wrong.append(f"{name} was down for {_seconds(outage)}, {OUTAGE_SECONDS:g} s are allowed")
@@ -121,7 +130,7 @@ def _kill(story: Story, record: Record, verdict: InjectionVerdict | None) -> _Ki
     if not outcomes & DELIVERED:
         heard = f"nobody was told that {name} had been down"
         (unknown if not outcomes or outcomes & UNJUDGED else wrong).append(heard)
-    return _Kill(name, of_kind, outage, tuple(wrong), tuple(unknown))
+    return _Kill(name, part, outage, tuple(wrong), tuple(unknown))
 
 
 def _lives(record: Record, story: Story) -> Iterator[tuple[float, ComponentExited | ComponentRestarted]]:
