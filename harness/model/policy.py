@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from harness.model.matching import Inhibition
 from harness.model.source import Span
@@ -51,6 +53,15 @@ class Alert:
     keep_firing_for: timedelta = timedelta(0)
     selectors: tuple[str, ...] = ()
     told_by: str = "alertmanager"
+
+
+PLACEHOLDER: Final = re.compile(r"\{\{\s*\$labels\.(\w+)\s*\}\}")
+"""All that an annotation of the dead man's listener may ask for."""
+
+
+def rendered(annotation: str, labels: Mapping[str, str]) -> str:
+    """An annotation as the dead man's listener says it: `{{ $labels.<name> }}` is the label's value."""
+    return PLACEHOLDER.sub(lambda match: labels.get(match[1], ""), annotation)
 
 
 @dataclass(frozen=True, slots=True)

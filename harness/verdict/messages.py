@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.model.notifications import Notification, ReceivedAlert, Status
+from harness.model.policy import rendered
 from harness.model.stack import LANE_LABEL
 from harness.model.time import Instant
 from harness.observe.attribution import says, speaks_of
@@ -114,7 +115,8 @@ def _told_by_itself(story: Story, record: Record) -> ReceivedAlert | None:
     if drill is None or drill.told_by == "alertmanager" or story.due_at is None:
         return None
     labels = {**drill.labels, "alertname": drill.alert, LANE_LABEL: story.planned.lane}
-    return ReceivedAlert(labels, drill.annotations, story.due_at, None, Instant(story.due_at, 0.0))
+    annotations = {name: rendered(text, labels) for name, text in drill.annotations.items()}
+    return ReceivedAlert(labels, annotations, story.due_at, None, Instant(story.due_at, 0.0))
 
 
 def posts_of(story: Story, record: Record) -> tuple[ReceivedAlert, ...]:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Final
 
 from harness.model.findings import Subject
-from harness.model.policy import Alert
+from harness.model.policy import PLACEHOLDER, Alert
 from harness.policy.parse import schema
 from harness.policy.parse.reading import Parsed, Reading
 from harness.policy.parse.yaml import Node, Table
@@ -27,7 +27,6 @@ CHANNELS: Final = ("email", "slack", "discord")
 _WATCHDOG = "Watchdog"
 _GRACE = timedelta(minutes=1)
 _REPEAT = timedelta(hours=1)
-_PLACEHOLDER = re.compile(r"\{\{\s*\$labels\.(\w+)\s*\}\}")
 _BRACES = re.compile(r"\{\{|\}\}")
 
 
@@ -114,11 +113,6 @@ def parse(text: str, file: str) -> Parsed[DeadMan | None]:
     return Parsed(None if reading.findings else found, tuple(reading.findings))
 
 
-def rendered(annotation: str, labels: Mapping[str, str]) -> str:
-    """An annotation of the listener's alert as a message says it: `{{ $labels.<name> }}` is the label's value."""
-    return _PLACEHOLDER.sub(lambda match: labels.get(match[1], ""), annotation)
-
-
 def _alert(reading: Reading, document: Table, file: str) -> Alert:
     name = reading.scalar(document.get("alert"), "alert")
     labels = reading.strings(document.get("labels"), "labels")
@@ -142,9 +136,9 @@ def _rendering(reading: Reading, node: Node, key: str, labels: Mapping[str, str]
     """A placeholder that the listener cannot fill would reach a person as it stands."""
     scalar = reading.scalar(node, key)
     text = scalar.text if scalar else ""
-    if unknown := [name for name in _PLACEHOLDER.findall(text) if name not in labels]:
+    if unknown := [name for name in PLACEHOLDER.findall(text) if name not in labels]:
         summary, fix = f"{key} speaks of the label {unknown[0]!r}, which the alert does not have", "add it to `labels`"
-    elif _BRACES.search(_PLACEHOLDER.sub("", text)):
+    elif _BRACES.search(PLACEHOLDER.sub("", text)):
         summary, fix = f"{key} holds a template that the listener cannot fill", "`{{ $labels.<name> }}` is all it knows"
     else:
         return

@@ -10,8 +10,7 @@ from email.utils import formatdate, make_msgid
 from html import escape
 from typing import Final
 
-from harness.model.policy import Alert
-from harness.policy.parse.dead_man import rendered
+from harness.model.policy import Alert, rendered
 
 _RED, _GREEN = "#b00020", "#1b7f3b"
 # The colours of Alertmanager's own messages to Discord: notify/discord/discord.go.
