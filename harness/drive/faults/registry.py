@@ -4,7 +4,35 @@ from __future__ import annotations
 
 from harness.drive.faults import Fault
 from harness.drive.faults.database_refused import DatabaseRefused
+from harness.drive.faults.disk_filled import DiskFilled
+from harness.drive.faults.host_cpu_busy import HostCpuBusy
+from harness.drive.faults.host_memory_full import HostMemoryFull
+from harness.drive.faults.host_memory_high import HostMemoryHigh
+from harness.drive.faults.mail_hanging import MailHanging
+from harness.drive.faults.mail_refusing_content import MailRefusingContent
+from harness.drive.faults.mail_refusing_recipient import MailRefusingRecipient
+from harness.drive.faults.network_flood import NetworkFlood
 from harness.drive.faults.posts_table_missing import PostsTableMissing
+from harness.drive.faults.receiver_erroring import ReceiverErroring
+from harness.drive.faults.receiver_hanging import ReceiverHanging
+from harness.drive.faults.receiver_throttling import ReceiverThrottling
 from harness.drive.faults.server_killed import ServerKilled
+from harness.drive.faults.target_withdrawn import TargetWithdrawn
 
-FAULTS: tuple[Fault, ...] = (ServerKilled(), DatabaseRefused(), PostsTableMissing())
+FAULTS: tuple[Fault, ...] = (
+    ServerKilled(),
+    DatabaseRefused(),
+    PostsTableMissing(),
+    TargetWithdrawn(),
+    HostCpuBusy(),
+    HostMemoryHigh(),
+    HostMemoryFull(),
+    NetworkFlood(),
+    DiskFilled(),
+    ReceiverErroring(),
+    ReceiverThrottling(),
+    ReceiverHanging(),
+    MailRefusingRecipient(),
+    MailRefusingContent(),
+    MailHanging(),
+)
