@@ -135,6 +135,9 @@ def meminfo(figures: Figures) -> str:
         "MemAvailable": available,
         "Buffers": 0,
         "Cached": cached,
+        "Active": MEMORY_KIB - available,
+        "Inactive": cached,
+        "Shmem": 0,
         "SwapTotal": 0,
         "SwapFree": 0,
     }
