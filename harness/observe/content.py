@@ -15,6 +15,9 @@ from harness.observe.attribution import CUT, LINKS, has_word, status_of
 ANNOTATIONS = ("summary", "description")
 """What a message must carry of every alert in its group, where the alert has it."""
 
+# By channel: the mark that a message must have, and what it names. Discord's and push's address is the URL itself.
+_REQUIRED = {"email": ("recipients", "recipient"), "sms": ("recipient", "recipient"), "slack": ("channel", "channel")}
+
 # What Go's templates leave behind when they have nothing to say or were written wrongly.
 _RESIDUE = (
     re.compile(r"<no value>"),
@@ -60,7 +63,7 @@ def _about_title(notification: Notification, names: frozenset[str]) -> Iterator[
 
 
 def _about_form(notification: Notification) -> Iterator[str]:
-    required = {"email": ("recipients", "recipient"), "slack": ("channel", "channel")}.get(notification.channel)
+    required = _REQUIRED.get(notification.channel)
     if required is not None:
         mark, word = required
         if not notification.marks.get(mark, "").strip():

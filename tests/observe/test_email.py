@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from harness.errors import StackError
 from harness.model.hops import Hop
 from harness.model.notifications import RawMessage, Status
+from harness.model.sinks import LOOK_USER, Behaviour
 from harness.model.time import Instant
 from harness.observe.attribution import speaks_of, status_of
 from harness.observe.certificates import write_certificate
@@ -466,3 +467,93 @@ def test_alertmanagers_own_template_is_understood(status: Status) -> None:
 def test_an_empty_mail_says_nothing() -> None:
     """Alertmanager ends DATA empty-handed where a template fails in the middle: that is no firing message."""
     assert EmailChannel().read(raw_of("")).status is Status.UNKNOWN
+
+
+# --- A mail server that does not do its work ---------------------------------------------------------------------
+
+
+async def turned_away(door: Open, user: str | None = None) -> str:
+    """Sends a mail and says at which step, and with which code, it was turned away."""
+
+    def send() -> str:
+        try:
+            client = door.connect()
+            client.starttls(context=ssl.create_default_context(cafile=str(door.authority)))
+            client.login(user or door.user, door.password)
+            client.send_message(mail())
+        except smtplib.SMTPSenderRefused as refused:
+            return f"MAIL {refused.smtp_code}"
+        except smtplib.SMTPRecipientsRefused as refused:
+            ((code, _),) = refused.recipients.values()
+            return f"RCPT {code}"
+        except smtplib.SMTPDataError as refused:
+            return f"DATA {refused.smtp_code}"
+        except smtplib.SMTPConnectError as refused:
+            return f"greeting {refused.smtp_code}"
+        return "taken"
+
+    return await asyncio.to_thread(send)
+
+
+MISBEHAVIOURS = {
+    Behaviour.ERROR: ("MAIL 451", "told to fail"),
+    Behaviour.THROTTLE: ("greeting 421", "told to throttle"),
+    Behaviour.REFUSE_RECIPIENT: ("RCPT 550", "told to refuse recipients"),
+    Behaviour.REFUSE_CONTENT: ("DATA 554", "told to refuse contents"),
+}
+
+
+@pytest.mark.parametrize("how", MISBEHAVIOURS, ids=lambda how: how.value)
+async def test_a_mail_server_misbehaves_as_it_is_told(certificate: Certificate, how: Behaviour) -> None:
+    """At the step and by the code of its kind; nothing is taken, it is told, and well again the next mail arrives."""
+    step, why = MISBEHAVIOURS[how]
+    async with opened(certificate) as door:
+        door.sink.behave(how)
+        assert await turned_away(door) == step
+        assert door.post.messages == []
+        assert any(why in refusal for refusal in door.post.refusals)
+        told = len(door.post.refusals)
+        door.sink.behave(Behaviour.WELL)
+        assert await turned_away(door) == "taken"
+        assert (len(door.post.messages), len(door.post.refusals)) == (1, told)
+
+
+async def test_a_mail_server_that_hangs_takes_the_connection_and_never_greets(certificate: Certificate) -> None:
+    """Until it is well again: then who hung is hung up on, and the next mail arrives."""
+    async with opened(certificate) as door:
+        door.sink.behave(Behaviour.HANG)
+        reader, writer = await asyncio.open_connection(door.sink.address.host, door.sink.address.port)
+        await door.post.refused()
+        assert "never greeted" in door.post.refusals[0]
+        listening = asyncio.create_task(reader.read())
+        assert (await asyncio.wait({listening}, timeout=0.3))[0] == set()
+        door.sink.behave(Behaviour.WELL)
+        assert await asyncio.wait_for(listening, TIMEOUT_SECONDS) == b""
+        writer.close()
+        assert await turned_away(door) == "taken"
+
+
+async def test_a_mail_server_can_be_closed_while_clients_hang(certificate: Certificate) -> None:
+    """Closing does not wait for who waits for us."""
+    async with opened(certificate) as door:
+        door.sink.behave(Behaviour.HANG)
+        reader, writer = await asyncio.open_connection(door.sink.address.host, door.sink.address.port)
+        await door.post.refused()
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 2
+    assert await asyncio.wait_for(reader.read(), TIMEOUT_SECONDS) == b""
+    writer.close()
+    assert len(door.post.refusals) == 1
+
+
+@pytest.mark.parametrize("how", [Behaviour.ERROR, Behaviour.REFUSE_RECIPIENT, Behaviour.REFUSE_CONTENT])
+async def test_a_look_is_answered_like_everybody_and_told_to_nobody(certificate: Certificate, how: Behaviour) -> None:
+    """A fault looks with a mail that nobody gets; the twin: anybody else's arrives, and is missed when refused."""
+    async with opened(certificate) as door:
+        assert await turned_away(door, LOOK_USER) == "taken"
+        assert (door.post.messages, door.post.refusals) == ([], [])
+        door.sink.behave(how)
+        assert await turned_away(door, LOOK_USER) == MISBEHAVIOURS[how][0]
+        assert door.post.refusals == []
+        assert await turned_away(door) == MISBEHAVIOURS[how][0]
+        assert len(door.post.refusals) == 1

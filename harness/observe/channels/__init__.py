@@ -34,7 +34,11 @@ class Sink(Protocol):
         """Where it listens, on loopback."""
 
     def behave(self, how: Behaviour) -> None:
-        """From the next connection or request on, answers like that; what it refuses is told to `refuse`."""
+        """From the next connection or request on, answers like that; what it refuses is told to `refuse`.
+
+        Raises:
+            FaultError: this sink's protocol has no such answer.
+        """
 
     @property
     def binding(self) -> ReceiverBinding:

@@ -6,15 +6,15 @@ import asyncio
 import hmac
 import logging
 import secrets
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
-from typing import AnyStr, ClassVar, cast
+from typing import AnyStr, ClassVar, Protocol, cast
 from urllib.parse import unquote
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -22,6 +22,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from harness.errors import StackError
 from harness.model.hops import Hop
 from harness.model.notifications import Notification, RawMessage
+from harness.model.sinks import LOOK_USER, Behaviour
 from harness.model.stack import Address, ReceiverBinding
 from harness.model.time import Instant
 from harness.observe.attribution import LINKS, status_of
@@ -31,6 +32,7 @@ from harness.observe.hypertext import visible_text
 
 _DOMAIN = "@sandbox"
 _HOST = "127.0.0.1"
+_BACKLOG = 256
 
 # What production has beside the smarthost and its credentials, and what means nothing in the sandbox: keys of another
 # kind, an authority and a server name of its own, and implicit TLS, which belongs to port 465.
@@ -47,6 +49,9 @@ _DROPPED = (
 logging.getLogger("mail.log").addHandler(logging.NullHandler())
 
 _REASONS = {
+    "451 4.3.2": "the sink was told to fail",
+    "550 5.1.1": "the sink was told to refuse recipients",
+    "554 5.6.0": "the sink was told to refuse contents",
     "530 Must": "the client went on without STARTTLS (is `require_tls` false?)",
     "530 5.7.0": "the client sent mail without AUTH",
     "535": "wrong credentials",
@@ -57,12 +62,24 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+_THROTTLED = "421 4.7.0 too many connections, try again later"
+
+
 class EmailSink:
     """The mail server while it is open."""
 
-    address: Address
-    binding: ReceiverBinding
+    def __init__(self, address: Address, binding: ReceiverBinding) -> None:
+        self.address = address
+        self.binding = binding
+        self.how = Behaviour.WELL
+        self.visitors: set[_Visitor] = set()
+
+    def behave(self, how: Behaviour) -> None:
+        """From the next connection or command on, answers like that; who was left hanging until now is hung up on."""
+        self.how = how
+        for visitor in tuple(self.visitors):
+            if isinstance(visitor, _TurnedAway):
+                visitor.abort()
 
 
 class EmailChannel:
@@ -85,25 +102,31 @@ class EmailChannel:
             refuse(self.name, why)
 
         context = server_side(certificate, refused)
-        sessions: set[_Conversation] = set()
-        loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                lambda: _Conversation(_Postman(deliver), _door(password), refused, context, sessions), _HOST, 0
-            )
+            listener = socket.create_server((_HOST, 0), backlog=_BACKLOG)
         except OSError as failed:
             raise StackError(
                 "the mail server of the sandbox cannot listen",
                 expected=f"a free port on {_HOST}",
                 seen=str(failed),
             ) from failed
-        address = Address(_HOST, server.sockets[0].getsockname()[1])
+        address = Address(_HOST, listener.getsockname()[1])
+        sink = EmailSink(address, _binding(address, password))
+
+        def visited() -> asyncio.Protocol:
+            if sink.how is Behaviour.THROTTLE:
+                return _TurnedAway(refused, sink.visitors, _THROTTLED)
+            if sink.how is Behaviour.HANG:
+                return _TurnedAway(refused, sink.visitors)
+            return _Conversation(_Postman(deliver, sink), _door(password), refused, context, sink)
+
+        server = await asyncio.get_running_loop().create_server(visited, sock=listener, backlog=_BACKLOG)
         try:
-            yield EmailSink(address, _binding(address, password))
+            yield sink
         finally:
             server.close()
-            for session in tuple(sessions):
-                await session.hang_up()
+            for visitor in tuple(sink.visitors):
+                await visitor.hang_up()
             await server.wait_closed()
 
     def read(self, raw: RawMessage) -> Notification:
@@ -165,14 +188,19 @@ def _door(password: str) -> Callable[..., AuthResult]:
 class _Postman:
     """Hands each message on, stamped with the instant at which its last line was read."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, sink: EmailSink) -> None:
         self._deliver = deliver
+        self._sink = sink
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         arrived = Instant.now()
+        if self._sink.how is Behaviour.REFUSE_CONTENT:
+            return "554 5.6.0 the message is refused for its content"
+        user = _user(session)
+        if user == LOOK_USER:
+            return "250 OK"
         content = envelope.original_content or b""
         body, charset = _as_text(content)
-        user = cast("LoginPassword", session.auth_data).login.decode("utf-8", "replace")
         self._deliver(
             RawMessage(
                 id=f"email-{secrets.token_hex(8)}",
@@ -195,6 +223,46 @@ class _Postman:
         return f"451 4.3.0 the sandbox failed: {type(error).__name__}: {error}"
 
 
+class _Visitor(Protocol):
+    """Somebody who is connected."""
+
+    async def hang_up(self) -> None:
+        """Ends the connection from our side, in whatever state it is."""
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection that is taken and gets no further: to one sentence that ends it, or to nothing at all."""
+
+    def __init__(self, refused: Callable[[str], None], visitors: set[_Visitor], sentence: str = "") -> None:
+        self._refused = refused
+        self._visitors = visitors
+        self._sentence = sentence
+        self._transport: asyncio.Transport | None = None
+        self._gone = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._visitors.add(self)
+        if self._sentence:
+            self._refused(f"answered `{self._sentence}`: the sink was told to throttle")
+            self._transport.write(f"{self._sentence}\r\n".encode())
+            self._transport.close()
+        else:
+            self._refused("took the connection and never greeted, as the sink was told to")
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        self._visitors.discard(self)
+        self._gone.set()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def hang_up(self) -> None:
+        self.abort()
+        await self._gone.wait()
+
+
 class _Conversation(SMTP):
     """One client's conversation; every refusal in it is told with a reason."""
 
@@ -208,7 +276,7 @@ class _Conversation(SMTP):
         door: Callable[..., AuthResult],
         refused: Callable[[str], None],
         context: ssl.SSLContext,
-        sessions: set[_Conversation],
+        sink: EmailSink,
     ) -> None:
         super().__init__(
             postman,
@@ -223,30 +291,45 @@ class _Conversation(SMTP):
             loop=asyncio.get_running_loop(),
         )
         self._refused = refused
-        self._sessions = sessions
+        self._visitors = sink.visitors
+        self._sink = sink
         self._in_data = False
         self._ours = False
         self._gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._sessions.add(self)
+        self._visitors.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._in_data and not self._ours:
             self._in_data = False
             self._refused("the connection was cut before the end of DATA: no message was taken")
-        self._sessions.discard(self)
+        self._visitors.discard(self)
         super().connection_lost(error)
         self._gone.set()
 
     async def push(self, status: AnyStr) -> None:
         reply = status.decode("utf-8", "replace") if isinstance(status, bytes) else status
-        if reply[:1] in {"4", "5"}:
+        # Our own look is no message that somebody lost: nothing of it is told.
+        looks = self.session is not None and _user(self.session) == LOOK_USER
+        if reply[:1] in {"4", "5"} and not looks:
             reason = next((why for start, why in _REASONS.items() if reply.startswith(start)), "no message was taken")
             # A command that is not understood may be half of a password: it is not repeated.
             self._refused(f"answered `{reply[:3] if reply.startswith('500') else reply}`: {reason}")
         await super().push(status)
+
+    async def smtp_MAIL(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
+        if self._sink.how is Behaviour.ERROR:
+            await self.push("451 4.3.2 the mail server fails")
+        else:
+            await super().smtp_MAIL(arg)
+
+    async def smtp_RCPT(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
+        if self._sink.how is Behaviour.REFUSE_RECIPIENT:
+            await self.push("550 5.1.1 there is no such mailbox")
+        else:
+            await super().smtp_RCPT(arg)
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
         self._in_data = True
@@ -261,6 +344,12 @@ class _Conversation(SMTP):
         if isinstance(transport, asyncio.WriteTransport):
             transport.abort()
             await self._gone.wait()
+
+
+def _user(session: Session) -> str:
+    """Who logged in; "" before that."""
+    said = session.auth_data
+    return said.login.decode("utf-8", "replace") if isinstance(said, LoginPassword) else ""
 
 
 def _tls_version(session: Session) -> str:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
-from harness.errors import StackError
 from harness.model.hops import Hop
 from harness.model.notifications import Notification, RawMessage
+from harness.model.sinks import Behaviour
 from harness.model.stack import Address, ReceiverBinding
-from harness.model.time import Instant
 from harness.observe.attribution import CUT, FALLBACK, LINKS, status_of
-from harness.observe.certificates import server_side
 from harness.observe.channels import Certificate, Deliver, Refuse
-
-_HOST = "127.0.0.1"
+from harness.observe.channels.webhook import HttpSink, Service, serve
 
 # Instead of a webhook production may use an app's token, files that hold either, and a proxy, an authority or
 # credentials of its own; none of that leads to the sandbox.
@@ -41,14 +35,6 @@ MAX_ATTACHMENTS = 100
 _CHANNEL = re.compile(r"[#@]?[^\s#@<>{}]{1,80}")
 
 
-@dataclass(frozen=True, slots=True)
-class SlackSink:
-    """The webhook while it is open."""
-
-    address: Address
-    binding: ReceiverBinding
-
-
 class SlackChannel:
     """Slack over an incoming webhook. A message has reached its person when Slack answered `ok`."""
 
@@ -56,39 +42,15 @@ class SlackChannel:
     receiver_key: ClassVar[str] = "slack_configs"
     terminal_hop: ClassVar[Hop] = Hop.NOTIFIED
 
-    @asynccontextmanager
-    async def open(self, certificate: Certificate, deliver: Deliver, refuse: Refuse) -> AsyncIterator[SlackSink]:
+    def open(self, certificate: Certificate, deliver: Deliver, refuse: Refuse) -> AbstractAsyncContextManager[HttpSink]:
         """Opens the webhook on a free port of loopback; leaving closes it and every connection to it.
 
         Raises:
             StackError: it cannot listen, or the certificate cannot be read.
         """
-
-        def refused(why: str) -> None:
-            refuse(self.name, why)
-
-        webhook = _Webhook(deliver)
-        application = web.Application(middlewares=[_telling(refused)])
-        application.router.add_post("/services/SANDBOX", webhook.post)
-        application.router.add_post("/{receiver}/services/SANDBOX", webhook.post)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
-        context = server_side(certificate, refused)
-        await runner.setup()
-        try:
-            listener = socket.create_server((_HOST, 0))
-            await web.SockSite(runner, listener, ssl_context=context).start()
-        except OSError as failed:
-            await runner.cleanup()
-            raise StackError(
-                "the Slack webhook of the sandbox cannot listen",
-                expected=f"a free port on {_HOST}",
-                seen=str(failed),
-            ) from failed
-        address = Address(_HOST, listener.getsockname()[1])
-        try:
-            yield SlackSink(address, _binding(address))
-        finally:
-            await runner.cleanup()
+        paths = ("/services/SANDBOX", "/{receiver}/services/SANDBOX")
+        service = Service(self.name, "the Slack webhook", paths, _take, _unwell)
+        return serve(service, _binding, certificate, deliver, refuse)
 
     def read(self, raw: RawMessage) -> Notification:
         """The message as its channel shows it: the heading or first line, what is below, no formatting marks."""
@@ -120,58 +82,18 @@ def _binding(address: Address) -> ReceiverBinding:
     )
 
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _telling(refused: Callable[[str], None]) -> Middleware:
-    """Tells of every answer that is not `ok`."""
-
-    @web.middleware
-    async def tell(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except web.HTTPException as answer:
-            refused(f"{request.method} {request.path} was answered {answer.status} `{answer.text}`")
-            raise
-        except (OSError, web.RequestPayloadError) as broken:
-            refused(f"{request.method} {request.path} broke off before its end: no message was taken ({broken})")
-            raise
-
-    return tell
-
-
-class _Webhook:
+def _take(_request: web.Request, body: bytes) -> tuple[str, web.Response]:
     """Answers as Slack does.
 
     The answers: https://api.slack.com/changelog/2016-05-17-changes-to-errors-for-incoming-webhooks and
     https://api.slack.com/messaging/webhooks#handling_errors.
     """
+    return _checked(body), web.Response(text="ok")
 
-    def __init__(self, deliver: Deliver) -> None:
-        self._deliver = deliver
 
-    async def post(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        arrived = Instant.now()
-        text = _checked(body)
-        transport = request.transport
-        tls = transport.get_extra_info("ssl_object") if transport is not None else None
-        self._deliver(
-            RawMessage(
-                id=f"slack-{secrets.token_hex(8)}",
-                channel=SlackChannel.name,
-                receiver=request.match_info.get("receiver", ""),
-                arrived=arrived,
-                envelope={
-                    "path": request.path,
-                    "content_type": request.headers.get("Content-Type", ""),
-                    "user_agent": request.headers.get("User-Agent", ""),
-                    "tls": str(tls.version()) if tls is not None else "",
-                },
-                body=text,
-            )
-        )
-        return web.Response(text="ok")
+def _unwell(how: Behaviour) -> tuple[str, str]:
+    # 500 is `rollup_error` by the list of errors above; what a 429 says beside Retry-After is not documented.
+    return "text/plain", "ratelimited" if how is Behaviour.THROTTLE else "rollup_error"
 
 
 def _checked(body: bytes) -> str:
