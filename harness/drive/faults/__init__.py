@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from harness.model.plan import Reach
-from harness.model.sinks import Behaviour
+from harness.model.sinks import Channels
 from harness.model.stack import Address, Lane
 
 
@@ -43,16 +43,6 @@ class Host(Protocol):
         """Removes what `fill_disk` wrote; nothing where there is nothing."""
 
 
-class Channels(Protocol):
-    """The far ends of the channels, which a fault may make misbehave as real services do."""
-
-    def misbehave(self, channel: str, how: Behaviour) -> None:
-        """Makes a channel's sink answer like that from the next connection or request on."""
-
-    def behave(self, channel: str) -> None:
-        """Makes it answer as in health again."""
-
-
 class LaneControl(Protocol):
     """What a fault may do to a lane's components; the stack gives it.
 
@@ -82,6 +72,14 @@ class LaneControl(Protocol):
     @property
     def secrets(self) -> Mapping[str, str]:
         """Credentials of the lane's components by name, e.g. `mysql_user`, `mysql_password`, `mysql_database`."""
+
+    @property
+    def prometheus(self) -> Address:
+        """Where the Prometheus answers that watches the lane: whether it discovers a target is its own to say.
+
+        Raises:
+            FaultError: there is none.
+        """
 
     async def hold_down(self, component: str) -> None:
         """Ends a component as `kill -9` does and keeps its supervisor from starting it again."""
