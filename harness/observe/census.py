@@ -14,7 +14,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 from typing import Any, Final
 
 from aiohttp import ClientSession
@@ -29,8 +28,8 @@ ANSWER_SECONDS: Final = 20.0
 """How long Prometheus may take for the whole census."""
 
 EARLY: Final = 0.25
-"""The share of an interval by which a sample may come before its slot: the slot is estimated from late samples. One
-that is late by more than the rest of the interval belongs to the next slot."""
+"""The share of an interval by which a sample may seem to come before its slot, whose instant is estimated from samples
+that may all be late. One that is late by more than the rest of the interval belongs to the next slot."""
 
 _MARGIN_INTERVALS = 2
 
@@ -112,8 +111,9 @@ class Slots:
 def count_slots(samples: Sequence[Sample], interval: float, since: float, until: float) -> Slots:
     """Puts samples into the slots that they were taken for.
 
-    The phase is that of the first sample, made good by the median of how late the others are to its grid; without any
-    sample the grid begins at `since`, and all of it is lost.
+    The phase of the grid is estimated from the samples: from the earliest of them where all are a little late, from the
+    bulk of them where a few are very late, whichever leaves fewer slots empty. Without any sample the grid begins at
+    `since`, and all of it is lost.
 
     Args:
         samples: instant (Unix seconds) and value of each sample of `up`, from a little before `since` on.
@@ -122,10 +122,21 @@ def count_slots(samples: Sequence[Sample], interval: float, since: float, until:
         until: up to when samples were asked for; the last interval before it may still be under way.
     """
     stamps = sorted(samples)
-    phase = since
-    if stamps:
-        first = stamps[0][0]
-        phase = first + median(math.remainder(at - first, interval) for at, _ in stamps)
+    grids = (_on_grid(stamps, phase, interval, since, until) for phase in _phases(stamps, interval, since))
+    return min(grids, key=lambda slots: len(slots.lost))
+
+
+def _phases(stamps: Sequence[Sample], interval: float, since: float) -> tuple[float, ...]:
+    """Instants that may lie on the grid: the end of the longest stretch without samples, and the middle of them."""
+    if not stamps:
+        return (since,)
+    points = sorted((at - since) % interval for at, _ in stamps)
+    stretches = [(later - earlier, later) for earlier, later in pairwise(points)]
+    stretches.append((points[0] + interval - points[-1], points[0]))
+    return since + max(stretches)[1], since + points[len(points) // 2]
+
+
+def _on_grid(stamps: Sequence[Sample], phase: float, interval: float, since: float, until: float) -> Slots:
     first_at = phase + math.ceil((since - phase) / interval) * interval
     expected = max(0, math.floor((until - interval - first_at) / interval) + 1)
     values: dict[int, float] = {}

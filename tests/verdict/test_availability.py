@@ -46,7 +46,7 @@ def crashing(planned: Injection) -> Injection:
     if planned.id not in KILLS or planned.control is not None:
         return planned
     fault, _, _, lane = KILLS[planned.id]
-    return replace(planned, fault=fault, **({} if lane else {"stage": ALONE}))
+    return replace(planned, fault=fault, stage=planned.stage if lane else ALONE)
 
 
 def run(

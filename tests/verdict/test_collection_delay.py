@@ -92,7 +92,8 @@ def test_a_fault_elsewhere_excuses_nothing() -> None:
     """The twin: the same in a lane where nothing was done."""
     found = judged(changes([1.0] * 59), changes([math.inf, 7.0], since=1.0, name="b"))
     assert (found.verdict, found.n) == (Verdict.INCONCLUSIVE, 61)
-    for lines in (changes([None], name="c"), [(4.0, ChangeNotPlanted("d", QUIET_LANE, FIRST_FAULT + 4, "refused"))]):
+    refused: Lines = [(4.0, ChangeNotPlanted("d", QUIET_LANE, FIRST_FAULT + 4, "refused"))]
+    for lines in (changes([None], name="c"), refused):
         assert judged(changes([1.0] * 59), lines).verdict is Verdict.UNVERIFIED
 
 

@@ -12,7 +12,7 @@ from ledgers import EPOCH, Play, smoke
 
 from harness.drive.plan.timetable import ALONE
 from harness.model.collection import CensusTaken, ScrapesCounted
-from harness.model.events import Healed, InjectionPlanned, Payload, Starved, TargetDeclared
+from harness.model.events import DrillDeclared, Healed, InjectionPlanned, Payload, Starved, TargetDeclared
 from harness.model.policy import Basis, Target
 from harness.model.source import Span
 from harness.model.stack import SHARED
@@ -148,8 +148,8 @@ def test_a_simulated_fault_excuses_nothing() -> None:
     """Figures that are made at an exporter's input take no target down."""
 
     def simulated(payload: Payload) -> Payload:
-        if getattr(payload, "kind", "") == "drill-declared" and getattr(payload, "fault", "") == "server-killed":
-            return replace(payload, signal="simulated")  # type: ignore[type-var]
+        if isinstance(payload, DrillDeclared) and payload.fault == "server-killed":
+            return replace(payload, signal="simulated")
         return payload
 
     assert judged(slots("lane-01", range(4)), slots(QUIET_LANE), change=simulated).verdict is Verdict.FAIL
