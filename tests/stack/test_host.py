@@ -22,7 +22,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from stack_doubles import component, server, until
 from test_stack import Standing, standing
 
-from harness.errors import FaultError, StackError
+from harness.drive.faults import Fault
+from harness.drive.faults.disk_filled import DiskFilled
+from harness.drive.faults.host_cpu_busy import HostCpuBusy
+from harness.drive.faults.host_memory_full import HostMemoryFull
+from harness.drive.faults.host_memory_high import HostMemoryHigh
+from harness.drive.faults.network_flood import NetworkFlood
+from harness.errors import EffectNotProven, FaultError, StackError
 from harness.model.events import ComponentRestarted
 from harness.model.stack import Address, Artifact
 from harness.stack import guardian, host, own_disk, procfs
@@ -419,6 +425,25 @@ class TestRealExporter:
                 await made.stack.lane("a").host.fill_disk(0.95)
             assert "closed" in (caught.value.seen or "")
             await made.stack.lane("a").host.empty_disk()
+
+
+@pytest.mark.stack
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(
+    "fault",
+    [HostCpuBusy(), HostMemoryHigh(), HostMemoryFull(), NetworkFlood(), DiskFilled()],
+    ids=lambda fault: str(fault.id),
+)
+async def test_a_fault_on_a_real_lane(tmp_path: Path, artifacts: Mapping[str, Artifact], fault: Fault) -> None:
+    """Proven and undone within 3 s each, twice; the machine of the lane beside it shows nothing of it."""
+    async with machines(tmp_path, artifacts) as made:
+        for _ in range(2):
+            await fault.apply(made.stack.lane("a"))
+            applied = time.time()
+            assert applied <= (await fault.prove(made.stack.lane("a"), 3)).at <= time.time()
+            with pytest.raises(EffectNotProven):
+                await fault.prove(made.stack.lane("b"), 0.9)
+            await fault.undo(made.stack.lane("a"), 3)
 
 
 def counted(made: Standing) -> float:
