@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lane_doubles import UntouchedLane
 
 from harness.drive import effect as effecting
 from harness.drive.conduct import conduct
-from harness.drive.surroundings import Limits, Surroundings
-from harness.drive.faults import LaneControl, Proof
+from harness.drive.faults import APPLICATION, LaneControl, Proof, Reach
 from harness.drive.journal import Journal
+from harness.drive.surroundings import Limits, Surroundings
 from harness.errors import EffectNotProven, FaultError, HarnessError, LedgerError, NotReady
 from harness.model.events import (
     FaultApplying,
@@ -117,6 +118,8 @@ class _FakeFault:
     behaviour: Behaviour
     summary: str = "Something breaks."
     signal: str = "real"
+    touches: frozenset[str] = APPLICATION
+    reach: Reach = Reach.LANE
 
     def facts(self, control: LaneControl) -> Mapping[str, str]:
         return {"lane": control.lane.name}
@@ -149,26 +152,6 @@ class _FakeFault:
 
     async def undo_from(self, facts: Mapping[str, str]) -> bool:
         raise AssertionError(facts)
-
-
-@dataclass(frozen=True)
-class _FakeControl:
-    """What a fault may do to a lane: nothing, here."""
-
-    lane: Lane
-    secrets: Mapping[str, str] = field(default_factory=dict)
-
-    async def hold_down(self, component: str) -> None:
-        raise AssertionError(component)
-
-    async def let_up(self, component: str) -> None:
-        raise AssertionError(component)
-
-    async def refuse(self, component: str) -> None:
-        raise AssertionError(component)
-
-    async def restore(self, component: str) -> None:
-        raise AssertionError(component)
 
 
 @dataclass
@@ -338,7 +321,7 @@ def run(
     def lane_control(lane: str) -> LaneControl:
         if lane == no_lane:
             raise because or NotReady(f"{lane} never came up")
-        return _FakeControl(Lane(lane, {}, {}))
+        return UntouchedLane(Lane(lane, {}, {}))
 
     async def read_hops(one: Injection, t0_wall: float, until_wall: float) -> None:
         await asyncio.sleep(0.05)
@@ -359,9 +342,7 @@ def run(
         going = loop.create_task(
             conduct(
                 plan,
-                Surroundings(
-                    faults, lane_control, ears, write, journal, read_hops, quiet, limits or Limits(), clock
-                ),
+                Surroundings(faults, lane_control, ears, write, journal, read_hops, quiet, limits or Limits(), clock),
                 stop=stop,
                 started_monotonic=STARTED,
             )

@@ -8,11 +8,11 @@ import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from lane_doubles import UntouchedLane
 
 from harness.drive.faults import Fault, Proof
 from harness.drive.faults import posts_table_missing as missing
@@ -71,19 +71,19 @@ class _Subject:
         return web.Response(text="\n".join([*lines, "# TYPE up gauge", "up 1", ""]))
 
 
-@dataclass
-class _LaneControl:
+class _LaneControl(UntouchedLane):
     """A lane of one subject and a server that greets as MariaDB does, behind a relay."""
 
-    subject: _Subject
-    relay: Relay
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    broken: bool = False
-    deaf: bool = False
+    def __init__(self, subject: _Subject, relay: Relay, secrets: Mapping[str, str] | None = None) -> None:
+        super().__init__(Lane("lane-1", {}, {}), secrets)
+        self.subject = subject
+        self.relay = relay
+        self.broken = False
+        self.deaf = False
 
     @property
     def lane(self) -> Lane:
-        """The lane with its addresses."""
+        """The lane with the addresses that its parts have now."""
         return Lane(
             "lane-1",
             {"community-platform": self.subject.address, "mysql": self.relay.address},

@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import aiomysql
 import pytest
 from aiohttp import web
+from lane_doubles import UntouchedLane
 
 from harness.drive.faults.database_refused import DatabaseRefused
 from harness.drive.faults.posts_table_missing import PostsTableMissing
@@ -118,19 +118,12 @@ async def tables(address: Address) -> set[str]:
     return {str(name) for (name,) in await query(address, "SHOW TABLES LIKE 'posts%'")}
 
 
-@dataclass(frozen=True)
-class _LaneControl:
+class _LaneControl(UntouchedLane):
     """A lane of the real database behind a real relay, and the subject in this process."""
 
-    lane: Lane
-    relay: Relay
-    secrets: Mapping[str, str]
-
-    async def hold_down(self, component: str) -> None:
-        raise AssertionError(component)
-
-    async def let_up(self, component: str) -> None:
-        raise AssertionError(component)
+    def __init__(self, lane: Lane, relay: Relay, secrets: Mapping[str, str]) -> None:
+        super().__init__(lane, secrets)
+        self.relay = relay
 
     async def refuse(self, component: str) -> None:
         assert component == "mysql"

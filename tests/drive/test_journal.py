@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.drive.faults import LaneControl, Proof
+from harness.drive.faults import APPLICATION, LaneControl, Proof, Reach
 from harness.drive.journal import Journal, Outstanding, Replayed, TakenBack, replay, take_back
 from harness.errors import FaultError, LedgerError
 
@@ -31,6 +31,8 @@ class _Remembering:
     id: str = "break"
     summary: str = "Something breaks."
     signal: str = "real"
+    touches: frozenset[str] = APPLICATION
+    reach: Reach = Reach.LANE
     left: bool = True
     fails: bool = False
     undone: list[Mapping[str, str]] = field(default_factory=list)
