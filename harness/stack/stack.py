@@ -14,7 +14,9 @@ from typing import Self
 
 from harness.errors import NotReady, StackError
 from harness.model.events import ComponentReady, Payload, Rewired
-from harness.model.stack import Address, ComponentReport
+from harness.model.sinks import Channels
+from harness.model.stack import SHARED, Address, ComponentReport
+from harness.stack.announced import AnnouncedTargets
 from harness.stack.components.registry import component_of
 from harness.stack.handle import Key, LaneHandle
 from harness.stack.host import NODE_EXPORTER, LaneHost, hosts_of
@@ -42,12 +44,21 @@ class Stack:
         layout: where everything stands; the stack closes it.
         runtime: how components are run; the stack closes it.
         write: takes the events of the stack's life.
+        channels: the far ends of the channels, which faults of the shared lane may make misbehave.
     """
 
-    def __init__(self, layout: Layout, runtime: Runtime, write: Callable[[Payload], object]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        runtime: Runtime,
+        write: Callable[[Payload], object],
+        *,
+        channels: Channels | None = None,
+    ) -> None:
         self.layout = layout
         self._runtime = runtime
         self._write = write
+        self._channels = channels
         self._supervisors: dict[Key, Supervisor] = {
             (site.name, site.lane): Supervisor(site, component_of(site.component.kind), runtime, write)
             for site in layout.sites
@@ -75,9 +86,10 @@ class Stack:
                 stands already is taken down by `down`.
         """
         self._put(files)
-        for lane in self.layout.lanes:
+        for lane in (*self.layout.lanes, self.layout.shared):
+            place = None if lane is self.layout.shared else lane.name
             for name, behind in lane.behind.items():
-                self._relays[name, lane.name] = await Relay.open(behind, listen=lane.addresses[name])
+                self._relays[name, place] = await Relay.open(behind, listen=lane.addresses[name])
         ready = {key: asyncio.Event() for key in self._supervisors}
         tasks = [
             asyncio.create_task(self._bring_up(supervisor, ready, deadline_seconds), name=f"start of {key}")
@@ -116,13 +128,23 @@ class Stack:
                     raise failed
 
     def lane(self, name: str) -> LaneHandle:
-        """What a fault may do to a lane.
+        """What a fault may do to a lane, or to what all lanes share (SHARED).
 
         Raises:
             StackError: there is no such lane.
         """
         return LaneHandle(
-            self.layout.lane(name), self.layout.secrets[name], self._supervisors, self._relays, self._hosts.get(name)
+            self.layout.lane(name),
+            self.layout.secrets["" if name == SHARED else name],
+            self._supervisors,
+            self._relays,
+            self._hosts.get(name),
+            targets=AnnouncedTargets(self.layout.configuration, name),
+            prometheus=next(
+                (site.address for site in self.layout.sites if site.component.kind == "prometheus" and not site.lane),
+                None,
+            ),
+            channels=self._channels,
         )
 
     def component_tail(self, name: str, lane: str | None = None, lines: int = 20) -> tuple[str, ...]:
@@ -263,6 +285,7 @@ class Stack:
             runtime=self._runtime.name,
             source=site.artifact.source if site.artifact else own,
             ready_seconds=seconds,
+            of_kind=site.component.kind,
         )
         self._write(ComponentReady(report, site.lane, site.log.name))
         if site.lane is None or site.lane == self.layout.lanes[0].name:
@@ -280,6 +303,9 @@ class Stack:
                     raise StackError(f"A file of the rewired copy would be written outside of the sandbox: {name}")
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
+                if path.is_file() and path.read_text() == text:
+                    continue  # Prometheus may just be reading it: while it is written it would name no target
+                path.touch(mode=0o600)
                 path.write_text(text)
         except OSError as error:
             raise StackError(f"The rewired copy cannot be written into {folder}", seen=str(error)) from error
