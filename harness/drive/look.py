@@ -25,10 +25,15 @@ _PAUSE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look: whether what was looked for was `there`, and what was seen, as a clause for a sentence."""
+    """One look: whether what was looked for was `there`, and what was seen, as a clause for a sentence.
+
+    `since` is the instant (Unix seconds) from which it was so, where that was before the look ended: a silence of one
+    second began a second ago.
+    """
 
     there: bool
     saw: str
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ async def watch(
     expected: str,
     pause_seconds: float = _PAUSE_SECONDS,
 ) -> Proof:
-    """Looks until what is looked for is there; the proof carries the instant at which that look ended.
+    """Looks until what is looked for is there; the proof carries the instant at which that look ended (or its `since`).
 
     Raises:
         FaultError: it was not there until the deadline; of the kind that `otherwise` names, with `what`, `expected`
@@ -102,7 +107,7 @@ async def watch(
     while True:
         last = await look()
         if last.there:
-            return Proof(time.time(), last.saw)
+            return Proof(time.time() if last.since is None else last.since, last.saw)
         waited = time.monotonic() - begun
         if waited >= deadline_seconds:
             raise otherwise(what, expected=expected, seen=last.saw, waited_seconds=waited)

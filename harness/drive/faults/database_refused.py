@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from harness.drive.faults import APPLICATION, LaneControl, Proof, Reach
 from harness.drive.look import LOOK_SECONDS, Look, address_facts, told_as_fault, watch
+from harness.drive.newcomer import GREETING, greeted
 from harness.errors import EffectNotProven, FaultError
 from harness.model.stack import Address
 
 _COMPONENT = "mysql"
-_PROTOCOL = 10
 _WELL_SECONDS = 2.0
 
 
@@ -37,11 +37,11 @@ class DatabaseRefused:
             FaultError: the database could not be reached before, or its path cannot be cut.
         """
         await watch(
-            lambda: _greeted(_address(control)),
+            lambda: greeted(_address(control)),
             _WELL_SECONDS,
             otherwise=FaultError,
             what="The database could not be reached before its path was to be cut",
-            expected=f"a MySQL handshake of protocol {_PROTOCOL} through the relay",
+            expected=GREETING,
         )
         with told_as_fault("The path to the database could not be cut"):
             await control.refuse(_COMPONENT)
@@ -69,11 +69,11 @@ class DatabaseRefused:
         with told_as_fault("The path to the database could not be restored"):
             await control.restore(_COMPONENT)
         return await watch(
-            lambda: _greeted(_address(control)),
+            lambda: greeted(_address(control)),
             deadline_seconds,
             otherwise=FaultError,
             what="The path to the database was restored and the database cannot be reached",
-            expected=f"a MySQL handshake of protocol {_PROTOCOL} through the relay",
+            expected=GREETING,
         )
 
     async def undo_from(self, facts: Mapping[str, str]) -> bool:  # noqa: ARG002 - nothing of them is needed
@@ -95,25 +95,3 @@ async def _refused(address: Address) -> Look:
         return Look(False, f"{address}: {error or 'no answer'}")
     writer.close()
     return Look(False, f"{address} took the connection")
-
-
-async def _greeted(address: Address) -> Look:
-    """Reads the first packet that a server sends: three bytes of length, a number, the protocol's version.
-
-    Source: MySQL client/server protocol, Protocol::HandshakeV10; an error packet begins with 255 instead.
-    """
-    writer = None
-    try:
-        async with asyncio.timeout(LOOK_SECONDS):
-            reader, writer = await asyncio.open_connection(address.host, address.port)
-            packet = await reader.readexactly(5)
-    except asyncio.IncompleteReadError:
-        return Look(False, f"{address} took the connection and said nothing")
-    except (OSError, TimeoutError) as error:
-        return Look(False, f"{address}: {error or 'no answer'}")
-    finally:
-        if writer is not None:
-            writer.close()
-    if packet[4] != _PROTOCOL:
-        return Look(False, f"{address} began with {packet[4]} where a MySQL server says {_PROTOCOL}")
-    return Look(True, f"a MySQL server at {address} greeted with protocol {_PROTOCOL}")
