@@ -11,7 +11,7 @@ from harness.observe.channels import Sink
 
 
 class FarEnds:
-    """The far ends of the channels by the channel's name: what `Channels` in `harness/drive/faults` promises.
+    """The far ends of the channels by the channel's name: what `Channels` in `harness/model/sinks.py` promises.
 
     Args:
         sinks: those that are open.
