@@ -11,7 +11,18 @@ from harness.policy.parse.policies import Loaded, load
 
 SHIPPED = Path(__file__).parents[2] / "policies"
 
-FAULTS = frozenset({"server-killed", "database-refused", "posts-table-missing"})
+FAULTS = frozenset(
+    {
+        "server-killed",
+        "database-refused",
+        "posts-table-missing",
+        "host-cpu-busy",
+        "host-memory-high",
+        "host-memory-full",
+        "network-flood",
+        "disk-filled",
+    }
+)
 CHANNELS: Mapping[str, str] = {"email": "email_configs", "slack": "slack_configs"}
 KINDS = frozenset(
     {
@@ -28,8 +39,15 @@ KINDS = frozenset(
 )
 
 LANES = ("lane-1", "lane-2")
-SHARED = ("prometheus:9090", "alertmanager:9093", "dead-mans-listener:9095", "node-exporter:9100")
-OF_A_LANE = ("community-platform:5000", "mysql:3306", "redis:6379", "mysql-exporter:9104", "redis-exporter:9121")
+SHARED = ("prometheus:9090", "alertmanager:9093", "dead-mans-listener:9095")
+OF_A_LANE = (
+    "node-exporter:9100",
+    "community-platform:5000",
+    "mysql:3306",
+    "redis:6379",
+    "mysql-exporter:9104",
+    "redis-exporter:9121",
+)
 NOWHERE = Address("127.0.0.1", 9)
 
 EMAIL = ReceiverBinding(

@@ -81,7 +81,7 @@ def test_what_became_of_a_target_file_is_listed() -> None:
 def test_yaml_and_json_and_globs_are_followed(tmp_path: Path, kind: str) -> None:
     """Files of both forms, found by a glob, each in the order of its name; other labels stay."""
     first = [{"targets": ["community-platform:5000"], "labels": {"tier": "web"}}]
-    second = [{"targets": ["redis:6379"]}, {"targets": ["node-exporter:9100", "elsewhere:1"]}]
+    second = [{"targets": ["redis:6379"]}, {"targets": ["alertmanager:9093", "elsewhere:1"]}]
     root = copy(
         tmp_path,
         {
@@ -106,7 +106,7 @@ def test_yaml_and_json_and_globs_are_followed(tmp_path: Path, kind: str) -> None
         },
         "targets/community-platform.shared.yml": [
             {
-                "targets": [str(SANDBOX.production["node-exporter:9100"][""])],
+                "targets": [str(SANDBOX.production["alertmanager:9093"][""])],
                 "labels": {"environment": "shared"},
             },
             {"targets": [str(NOWHERE)]},

@@ -61,15 +61,15 @@ def listed(rewired: Rewiring) -> dict[str, Difference]:
 
 
 def test_every_lane_is_scraped_under_its_own_environment() -> None:
-    """A component of the lanes becomes one target for each; a shared one stays one and keeps its label."""
+    """A component of the lanes becomes one target for each; a shared one stays one, in the lane of what is shared."""
     rewired = rewire(shipped(), SANDBOX)
     jobs = {job["job_name"]: job.get("static_configs") for job in prometheus(rewired)["scrape_configs"]}
     assert jobs["mysql"] == [
         {"targets": [str(SANDBOX.production["mysql-exporter:9104"][lane])], "labels": {"environment": lane}}
         for lane in LANES
     ]
-    assert jobs["node"] == [
-        {"targets": [str(SANDBOX.production["node-exporter:9100"][""])], "labels": {"environment": "production"}}
+    assert jobs["alertmanager"] == [
+        {"targets": [str(SANDBOX.production["alertmanager:9093"][""])], "labels": {"environment": "shared"}}
     ]
     found = listed(rewired)
     assert found["scrape_configs[1].static_configs[0].labels.environment"].before == "production"
@@ -79,7 +79,7 @@ def test_every_lane_is_scraped_under_its_own_environment() -> None:
 
 def test_targets_of_both_kinds_in_one_place_are_parted() -> None:
     """Shared, laned and unknown targets of one static configuration go where each belongs."""
-    static = {"targets": ["redis:6379", "elsewhere:1", "node-exporter:9100"], "labels": {"team": "a"}}
+    static = {"targets": ["redis:6379", "elsewhere:1", "alertmanager:9093"], "labels": {"team": "a"}}
     rewired = rewire(
         with_documents(prometheus={"scrape_configs": [{"job_name": "j", "static_configs": [static]}]}), SANDBOX
     )
@@ -87,7 +87,7 @@ def test_targets_of_both_kinds_in_one_place_are_parted() -> None:
     assert prometheus(rewired)["scrape_configs"][0]["static_configs"] == [
         {"targets": [str(redis["lane-1"])], "labels": {"team": "a", "environment": "lane-1"}},
         {"targets": [str(redis["lane-2"])], "labels": {"team": "a", "environment": "lane-2"}},
-        {"targets": [str(NOWHERE), str(SANDBOX.production["node-exporter:9100"][""])], "labels": {"team": "a"}},
+        {"targets": [str(NOWHERE), str(SANDBOX.production["alertmanager:9093"][""])], "labels": {"team": "a"}},
     ]
 
 
@@ -147,7 +147,7 @@ scrape_configs:
           - https://prometheus:9090/-/ready
     relabel_configs:
       - {{source_labels: [__address__], target_label: __param_target}}
-      - {{target_label: __address__, replacement: "node-exporter:9100"}}
+      - {{target_label: __address__, replacement: "alertmanager:9093"}}
       - {{target_label: __address__, replacement: "blackbox.example.com:9115"}}
       - {{target_label: __scheme__, replacement: https}}
       - {{target_label: environment, replacement: production}}
@@ -182,7 +182,7 @@ def test_nothing_leaves_the_machine() -> None:
     ]
     assert [rule.get("replacement") for rule in probed["relabel_configs"]] == [
         None,
-        str(SANDBOX.production["node-exporter:9100"][""]),
+        str(SANDBOX.production["alertmanager:9093"][""]),
         str(NOWHERE),
         "http",
         "$1:80",
