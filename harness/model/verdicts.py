@@ -148,6 +148,75 @@ class ControlVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class FalseAlarm:
+    """One alert that somebody was told of and that no injection explains, however many messages told of it.
+
+    `at` is the arrival of its first message (Unix seconds); `fault` what was under way in its lane then, "" in quiet
+    time. `alert` is "" where a message speaks of none that is known.
+    """
+
+    alert: str
+    lane: str
+    at: float
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaultQuality:
+    """How well alerts told of a fault; "" stands for all faults together.
+
+    `injections` are those whose effect was proven and of which is known whether their alert `fired`; of `unknown` ones
+    it is not. `explained` and `false_alarms` count alerts that somebody was told of, by alert, lane and episode. Times
+    are in seconds: from t0 to firing, from t0 to the first message, from healing to the last channel's resolved
+    message; what never came is infinite.
+    """
+
+    fault: str
+    injections: int
+    fired: int
+    unknown: int
+    explained: int
+    false_alarms: int
+    firing_seconds: Quantiles | None
+    message_seconds: Quantiles | None
+    reset_seconds: Quantiles | None
+
+    @property
+    def recall(self) -> float | None:
+        """The share of injections whose alert fired; None without any."""
+        return self.fired / self.injections if self.injections else None
+
+    @property
+    def precision(self) -> float | None:
+        """The share of alerts told of that an injection explains; None without any."""
+        told = self.explained + self.false_alarms
+        return self.explained / told if told else None
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """False alarms while nothing was wrong: `quiet_seconds` sums the time over all lanes.
+
+    `per_lane_day` is what was seen, `upper_bound_per_lane_day` the one-sided 95 % bound of it; None without quiet time.
+    """
+
+    false_alarms: int
+    quiet_seconds: float
+    per_lane_day: float | None
+    upper_bound_per_lane_day: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good the alerts were over the run's faults; docs/quality.md defines every figure."""
+
+    overall: FaultQuality
+    by_fault: tuple[FaultQuality, ...]
+    noise: Noise
+    false_alarms: tuple[FalseAlarm, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """The whole run, judged from its ledger alone."""
 
@@ -163,6 +232,7 @@ class Judgement:
     failed: int
     starved_trials: int
     excluded: tuple[str, ...]
+    quality: Quality
 
     @property
     def exit_code(self) -> int:

@@ -10,7 +10,17 @@ from typing import TypeAlias
 from harness.model.events import ComponentReady, Event
 from harness.model.findings import Finding
 from harness.model.stack import Difference
-from harness.model.verdicts import AlertCoverage, Cell, ControlVerdict, Judgement, Quantiles, TargetVerdict
+from harness.model.time import rfc3339
+from harness.model.verdicts import (
+    AlertCoverage,
+    Cell,
+    ControlVerdict,
+    FaultQuality,
+    Judgement,
+    Quality,
+    Quantiles,
+    TargetVerdict,
+)
 from harness.verdict.record import record
 from harness.verdict.trials import FAILED, UNJUDGED
 
@@ -59,6 +69,7 @@ def summary(judgement: Judgement, events: Iterable[Event]) -> dict[str, Json]:
         "not_drilled": [{"alert": one.alert, "why": one.why_not} for one in told.drills if one.why_not is not None],
         "negative_controls": [_control(control) for control in judgement.controls],
         "starved_trials": judgement.starved_trials,
+        "quality": _quality(judgement.quality),
         "findings": [_finding(finding) for finding in told.findings],
         "rewired": [_difference(difference) for difference in told.differences],
         "components": _components(told.components),
@@ -115,6 +126,40 @@ def _control(control: ControlVerdict) -> Json:
         "trials": control.trials,
         "verdict": control.verdict.value,
         "as_expected": control.as_expected,
+    }
+
+
+def _quality(quality: Quality) -> Json:
+    noise = quality.noise
+    return {
+        **_of_fault(quality.overall),
+        "noise": {
+            "false_alarms": noise.false_alarms,
+            "quiet_lane_seconds": _number(noise.quiet_seconds),
+            "per_lane_day": _number(noise.per_lane_day),
+            "upper_bound_per_lane_day": _number(noise.upper_bound_per_lane_day),
+        },
+        "by_fault": [{"fault": one.fault, **_of_fault(one)} for one in quality.by_fault],
+        "false_alarms": [
+            {"alert": alarm.alert, "lane": alarm.lane, "at": rfc3339(alarm.at), "fault": alarm.fault or None}
+            for alarm in quality.false_alarms
+        ],
+    }
+
+
+def _of_fault(quality: FaultQuality) -> dict[str, Json]:
+    return {
+        "injections": quality.injections,
+        "fired": quality.fired,
+        "unknown": quality.unknown,
+        "recall": _number(quality.recall),
+        "alarms": {"explained": quality.explained, "false": quality.false_alarms},
+        "precision": _number(quality.precision),
+        "detection_seconds": {
+            "firing": _quantiles(quality.firing_seconds),
+            "message": _quantiles(quality.message_seconds),
+        },
+        "reset_seconds": _quantiles(quality.reset_seconds),
     }
 
 

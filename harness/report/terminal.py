@@ -22,6 +22,7 @@ from harness.model.verdicts import (
     InjectionVerdict,
     Judgement,
     Outcome,
+    Quality,
     Quantiles,
     TargetVerdict,
 )
@@ -78,9 +79,10 @@ def _print(console: Console, judgement: Judgement, told: Record) -> None:
         console.print(line, soft_wrap=True)
     if judgement.starved_trials:
         console.print(f"starved: {judgement.starved_trials} trials could not be judged")
-    for part in (_cells(judgement), _controls(judgement), _targets(judgement)):
+    for part in (_cells(judgement), _controls(judgement), _targets(judgement), _quality(judgement.quality)):
         if part is not None:
             console.print(part)
+    console.print(_noise(judgement.quality), soft_wrap=True)
     for block in _trouble(judgement, planned):
         console.print()
         for number, line in enumerate(block):
@@ -217,6 +219,46 @@ def _bounds(target: TargetVerdict) -> str:
     if target.lower_bound is None or target.upper_bound is None:
         return "-"
     return f"{target.lower_bound:.3f} to {target.upper_bound:.3f}"
+
+
+def _quality(quality: Quality) -> RenderableType | None:
+    if not quality.by_fault:
+        return None
+    table = _table(
+        "alert quality",
+        "fault",
+        "recall",
+        "precision",
+        "t0 to firing (max)",
+        "t0 to message (max)",
+        "healed to resolved (max)",
+    )
+    for one in (*quality.by_fault, quality.overall):
+        table.add_row(
+            one.fault or "all",
+            _share(one.fired, one.injections),
+            _share(one.explained, one.explained + one.false_alarms),
+            _times(one.firing_seconds),
+            _times(one.message_seconds),
+            _times(one.reset_seconds),
+        )
+    return table
+
+
+def _share(good: int, count: int) -> str:
+    """A share, never rounded up, with what it is of; a share of nothing is no evidence."""
+    return f"{math.floor(100 * good / count) / 100:.2f} ({good}/{count})" if count else "no evidence"
+
+
+def _noise(quality: Quality) -> str:
+    noise, bound = quality.noise, quality.noise.upper_bound_per_lane_day
+    if bound is None:
+        return "noise: no evidence, no lane was quiet at any time"
+    alarms = f"{noise.false_alarms} false alarm{'' if noise.false_alarms == 1 else 's'}"
+    return (
+        f"noise: {alarms} in {noise.quiet_seconds / 3600:.3f} quiet lane-hours, at most "
+        f"{bound:.{0 if bound >= 100 else 2}f} a lane and day (one-sided 95 %)"
+    )
 
 
 def _trouble(judgement: Judgement, planned: Mapping[str, Injection]) -> Iterator[tuple[str, ...]]:

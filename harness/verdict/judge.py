@@ -23,6 +23,7 @@ from harness.model.verdicts import (
 from harness.verdict.cells import CELL_TARGET, coverage
 from harness.verdict.controls import judge_controls
 from harness.verdict.messages import attribute
+from harness.verdict.quality import quality_of
 from harness.verdict.record import Record, record
 from harness.verdict.targets import Sample
 from harness.verdict.targets.registry import TARGETS
@@ -88,6 +89,7 @@ def judge(events: Iterable[Event]) -> Judgement:
         failed=sum(one.verdict is Verdict.FAIL for one in own),
         starved_trials=sum(trial.outcome is Outcome.INCONCLUSIVE for one in verdicts for trial in one.trials),
         excluded=tuple(target.id for target in targets if target.excluded is not None),
+        quality=quality_of(told, verdicts),
     )
 
 

@@ -35,6 +35,7 @@ from harness.model.events import (
     RunStarted,
     SinkRefused,
     StageEnded,
+    StageStarted,
     Starved,
     TargetDeclared,
 )
@@ -92,7 +93,8 @@ class Record:
     """A whole ledger in order; `damage` says in sentences what is missing from it.
 
     `lives` are the ends and the new beginnings of components at their instants, `ready` the instants at which they
-    stood, Unix seconds all of them; `ended_at` is the instant of the last line.
+    stood, Unix seconds all of them; `drilled` is from when the rules were loaded and the drills began to when they
+    ended, None where they never began; `ended_at` is the instant of the last line.
     """
 
     started: RunStarted | None
@@ -121,6 +123,7 @@ class Record:
     damage: tuple[str, ...]
     wall_seconds: float
     ended_at: float
+    drilled: tuple[float, float] | None = None
 
     @property
     def profile(self) -> str:
@@ -200,7 +203,16 @@ def record(events: Iterable[Event]) -> Record:
         damage=tuple(_damage(ledger, injections, plan, ended)),
         wall_seconds=ended.wall_seconds if ended else spent,
         ended_at=last_at,
+        drilled=_drilled(ledger, last_at),
     )
+
+
+def _drilled(ledger: tuple[Event, ...], last_at: float) -> tuple[float, float] | None:
+    began = [event.wall for event in ledger if isinstance(event.payload, StageStarted)]
+    over = [event.wall for event in ledger if isinstance(event.payload, StageEnded)]
+    if not began:
+        return None
+    return min(began), max(over) if len(over) == len(began) else last_at
 
 
 def _read(event: Event, chapters: Mapping[str, _Chapter]) -> None:

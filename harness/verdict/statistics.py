@@ -127,6 +127,19 @@ def trials_needed(target: float, failures: int) -> int:
     return enough
 
 
+def rate_upper_bound(events: int, exposure: float) -> float | None:
+    """The exact one-sided 95 % upper bound of a Poisson rate; None where nothing was watched.
+
+    Source: Garwood, "Fiducial limits for the Poisson distribution" (1936), by way of chi-squared. Without any event
+    it is 3.0 divided by the exposure.
+    """
+    if exposure <= 0:
+        return None
+    from scipy.stats import chi2
+
+    return float(chi2.ppf(CONFIDENCE, 2 * (events + 1))) / 2 / exposure
+
+
 def quantiles(seconds: Sequence[float]) -> Quantiles | None:
     """Median and maximum of raw values, or None without any.
 

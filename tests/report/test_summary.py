@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ledgers import CHANNELS, Play, smoke
+from ledgers import CHANNELS, EPOCH, Play, message, smoke
 
 import harness.report
 from harness.model.events import DrillDeclared, Event
@@ -42,6 +42,36 @@ def test_every_run_keeps_the_shape(name: str) -> None:
     jsonschema.validate(found, SCHEMA, cls=jsonschema.Draft202012Validator)
 
 
+def test_the_quality_of_alerts() -> None:
+    """Counts with the shares made of them, times as quantiles, noise with its bound, and every false alarm by name."""
+    alarm = (-2.0, message("ServerDown", "lane-02", "email", EPOCH + 8))
+    found = shown(smoke({"HighErrorRatio": Play(reaches=Hop.VISIBLE)}, extra=[alarm]))["quality"]
+    assert (found["injections"], found["fired"], found["unknown"]) == (6, 4, 0)
+    assert found["recall"] == pytest.approx(0.6667, abs=1e-4)
+    assert (found["alarms"], found["precision"]) == ({"explained": 4, "false": 1}, 0.8)
+    assert found["detection_seconds"]["firing"] == {"p50": pytest.approx(3.9), "max": None}
+    assert found["reset_seconds"]["max"] == pytest.approx(7.6)
+    assert [one["fault"] for one in found["by_fault"]] == ["server-killed", "database-refused", "errors-from-database"]
+    assert [one["recall"] for one in found["by_fault"]] == [1.0, 1.0, 0.0]
+    assert found["false_alarms"] == [
+        {"alert": "ServerDown", "lane": "lane-02", "at": "2027-01-15T08:00:08.000000Z", "fault": None}
+    ]
+    noise = found["noise"]
+    assert noise["false_alarms"] == 1
+    assert 0 < noise["per_lane_day"] < noise["upper_bound_per_lane_day"]
+    assert noise["per_lane_day"] * noise["quiet_lane_seconds"] == pytest.approx(86_400, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["empty", "unproven"])
+def test_no_evidence_of_quality_is_null(name: str) -> None:
+    """Neither a perfect share nor a time of 0 s is made of nothing."""
+    found = shown(RUNS[name])["quality"]
+    part = found if name == "empty" else found["by_fault"][0]
+    assert (part["injections"], part["recall"], part["precision"]) == (0, None, None)
+    assert part["detection_seconds"]["message"] == part["reset_seconds"] == {"p50": None, "max": None}
+    assert (found["noise"]["upper_bound_per_lane_day"] is None) is (name == "empty")
+
+
 def test_the_schema_can_refuse() -> None:
     """The twin: a field that is missing or means something else is not what the schema says."""
     whole = shown(RUNS["healthy"])
@@ -51,6 +81,9 @@ def test_the_schema_can_refuse() -> None:
             jsonschema.validate(broken, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**whole, "verdict": "green"}, SCHEMA)
+    for broken in ({"recall": 1.5}, {"by_fault": [{"fault": "server-killed"}]}, {"noise": {}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**whole, "quality": {**whole["quality"], **broken}}, SCHEMA)
 
 
 def test_a_healthy_run() -> None:

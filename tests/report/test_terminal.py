@@ -38,9 +38,24 @@ def test_a_healthy_run() -> None:
         "DatabaseUnreachable critical slack   heard  2/2       2/2      4.0 s (4.0 s)   6.0 s (6.0 s)",
         "lost    2      fail   as meant",
         "retention           excluded",
+        "all                  1.00 (6/6) 1.00 (6/6) 3.9 s (3.9 s)      6.0 s (6.0 s)       7.6 s (7.6 s)",
+        "noise: 0 false alarms in 0.023 quiet lane-hours, at most 3091 a lane and day (one-sided 95 %)",
     ):
         assert word in text
     assert "next to blame" not in text
+
+
+def test_quality_is_never_rounded_up_nor_made_of_nothing() -> None:
+    """95 of 96 is 0.98; a fault that was never proven has no evidence, and so has a run without quiet time."""
+    missed = shown(smoke({"ServerDown-7": Play(reaches=Hop.VISIBLE)}, profile="gate", repeats=32))
+    assert "0.98 (95/96)" in missed
+    assert "never)" in missed
+    unproven = shown(smoke({"ServerDown": Play(mute="no effect")}))
+    assert "server-killed        no evidence no evidence -" in unproven
+    assert "noise: no evidence" in shown(())
+    assert "noise: 1 false alarm in" in shown(
+        smoke(extra=[(-2.0, message("ServerDown", "lane-01", "email", EPOCH + 8))])
+    )
 
 
 def test_a_lost_alert_is_shown_hop_by_hop() -> None:
