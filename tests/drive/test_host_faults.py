@@ -100,14 +100,13 @@ class _Machine:
             f'node_network_receive_bytes_total{{device="lo"}} {1e9 * time.monotonic()}',
             f"node_memory_MemTotal_bytes {TOTAL}",
             f"node_memory_MemAvailable_bytes {TOTAL * (1 - self.shown['memory_used_ratio'])}",
-            'node_filesystem_size_bytes{mountpoint="/run"} 1',
-            'node_filesystem_avail_bytes{mountpoint="/run"} 0',
         ]
         if self.disk is not None:
             lines += [
                 f'node_filesystem_size_bytes{{mountpoint="/"}} {TOTAL}',
                 f'node_filesystem_avail_bytes{{mountpoint="/"}} {TOTAL * (1 - self.disk)}',
             ]
+        lines += ['node_filesystem_size_bytes{mountpoint="/run"} 1', 'node_filesystem_avail_bytes{mountpoint="/run"} 0']
         return web.Response(text="\n".join([*lines, ""]))
 
 
