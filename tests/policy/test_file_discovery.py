@@ -114,6 +114,15 @@ def test_yaml_and_json_and_globs_are_followed(tmp_path: Path, kind: str) -> None
     }
 
 
+def test_a_pattern_means_files_of_its_own_folder() -> None:
+    """As Go's Glob: `*` stops at a folder, `**` is no more than `*`, each file comes once, in the order of patterns."""
+    files = ["d/e/b.yml", "d/b.yml", "b.yml", "a.yml"]
+    assert discovery.named(["*.yml"], files) == ("a.yml", "b.yml")
+    assert discovery.named(["d/b.yml", "*.yml", "d/**.yml"], files) == ("d/b.yml", "a.yml", "b.yml")
+    assert discovery.named(["./a.yml", "d//b.yml"], files) == ("a.yml", "d/b.yml")
+    assert discovery.named(["/b.yml", "../b.yml", "c.yml"], files) == ()
+
+
 def test_two_jobs_may_read_one_file(tmp_path: Path) -> None:
     """Each gets files of its own, and what became of the file is told once."""
     second = f"scrape_configs:\n  - job_name: a/b\n    file_sd_configs: [{{{PATTERN}}}]\n"
@@ -191,7 +200,7 @@ def test_files_of_the_host_are_left_out_with_a_finding(tmp_path: Path) -> None:
 
 def test_a_lane_s_files_are_known_by_their_names() -> None:
     """Whoever withdraws a lane's targets finds its files and no other's, however a job is called."""
-    names = {lane: target_file("targets", "a/b.lane-1", lane) for lane in (*LANES, "lane-10", "shared")}
+    names = {lane: target_file("targets", "a/b.lane-1", lane) for lane in (*LANES, "lane-10", "my-lane-1", "shared")}
     for lane, name in names.items():
         assert [other for other, theirs in names.items() if is_target_file(theirs, lane)] == [lane]
         assert name.count("/") == 1
@@ -229,6 +238,7 @@ def test_no_target_is_lost_and_none_is_added(tmp_path_factory: pytest.TempPathFa
     assert sum((scraped(of_file, lanes_of=False) for of_file in found.values()), Counter()) == wanted
     for name, of_file in found.items():
         assert of_file
+        assert all(group["targets"] for group in of_file)
         for lane in LANES:
             elsewhere = {
                 str(places[other]) for places in SANDBOX.production.values() for other in places if other != lane
