@@ -48,7 +48,7 @@ def test_a_bound_of_the_quantile_decides() -> None:
     """59 changes, all in time: the slowest of them bounds the p95."""
     found = judged(changes([1.0] * 58 + [4.5]))
     assert (found.verdict, found.n, found.upper_bound, found.observed) == (Verdict.PASS, 59, 4.5, 1.0)
-    assert "the p95 is at most 4.50 s with 95 % confidence; a p99 needs 299" in found.claim
+    assert "with 95 % confidence the p95 is at most 4.50 s; a p99 needs 299" in found.claim
     assert "for this load" in found.claim
 
 
@@ -71,6 +71,7 @@ def test_late_and_lost_changes_count(late: int, verdict: Verdict, delay: float) 
     assert found.verdict is verdict
     assert found.n == 93
     assert f"{93 - late} of 93" in found.claim
+    assert ("for some were never seen" in found.claim) is (math.isinf(delay) and late > 1)
 
 
 def test_exactly_five_seconds_are_in_time() -> None:

@@ -150,9 +150,9 @@ def _claim(told: _Sorted, quantile: float, objective: float) -> str:
     if bounds is None or bounds.upper is None:
         text += f"; the {name} has no upper bound below {values_needed(quantile)} changes"
     else:
-        text += f"; the {name} is at most {_told(bounds.upper)} with 95 % confidence"
+        text += f"; with 95 % confidence the {name} is {_told(bounds.upper)}"
     if finer is not None and finer.upper is not None:
-        text += f", the p99 at most {_told(finer.upper)}"
+        text += f", the p99 {_told(finer.upper)}"
     else:
         text += f"; a p99 needs {values_needed(_FINER)}"
     quiet_in_time = sum(one <= objective for one in told.quiet)
@@ -167,5 +167,5 @@ def _claim(told: _Sorted, quantile: float, objective: float) -> str:
     return f"{text}; it holds for this load"
 
 
-def _told(seconds: float) -> str:
-    return f"{seconds:.2f} s" if math.isfinite(seconds) else "never"
+def _told(bound: float) -> str:
+    return f"at most {bound:.2f} s" if math.isfinite(bound) else "without a bound, for some were never seen"
