@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import logging
 import secrets
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
-from typing import AnyStr, ClassVar, Protocol, cast
+from typing import AnyStr, ClassVar, cast
 from urllib.parse import unquote
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -32,7 +31,6 @@ from harness.observe.hypertext import visible_text
 
 _DOMAIN = "@sandbox"
 _HOST = "127.0.0.1"
-_BACKLOG = 256
 
 # What production has beside the smarthost and its credentials, and what means nothing in the sandbox: keys of another
 # kind, an authority and a server name of its own, and implicit TLS, which belongs to port 465.
@@ -72,7 +70,7 @@ class EmailSink:
         self.address = address
         self.binding = binding
         self.how = Behaviour.WELL
-        self.visitors: set[_Visitor] = set()
+        self.visitors: set[_TurnedAway | _Conversation] = set()
 
     def behave(self, how: Behaviour) -> None:
         """From the next connection or command on, answers like that; who was left hanging until now is hung up on."""
@@ -102,16 +100,7 @@ class EmailChannel:
             refuse(self.name, why)
 
         context = server_side(certificate, refused)
-        try:
-            listener = socket.create_server((_HOST, 0), backlog=_BACKLOG)
-        except OSError as failed:
-            raise StackError(
-                "the mail server of the sandbox cannot listen",
-                expected=f"a free port on {_HOST}",
-                seen=str(failed),
-            ) from failed
-        address = Address(_HOST, listener.getsockname()[1])
-        sink = EmailSink(address, _binding(address, password))
+        sink: EmailSink
 
         def visited() -> asyncio.Protocol:
             if sink.how is Behaviour.THROTTLE:
@@ -120,7 +109,18 @@ class EmailChannel:
                 return _TurnedAway(refused, sink.visitors)
             return _Conversation(_Postman(deliver, sink), _door(password), refused, context, sink)
 
-        server = await asyncio.get_running_loop().create_server(visited, sock=listener, backlog=_BACKLOG)
+        try:
+            # A socket of our own would answer each line of EHLO 40 ms late: asyncio sets TCP_NODELAY on its own alone.
+            server = await asyncio.get_running_loop().create_server(visited, _HOST, 0, start_serving=False)
+        except OSError as failed:
+            raise StackError(
+                "the mail server of the sandbox cannot listen",
+                expected=f"a free port on {_HOST}",
+                seen=str(failed),
+            ) from failed
+        address = Address(_HOST, server.sockets[0].getsockname()[1])
+        sink = EmailSink(address, _binding(address, password))
+        await server.start_serving()
         try:
             yield sink
         finally:
@@ -223,17 +223,12 @@ class _Postman:
         return f"451 4.3.0 the sandbox failed: {type(error).__name__}: {error}"
 
 
-class _Visitor(Protocol):
-    """Somebody who is connected."""
-
-    async def hang_up(self) -> None:
-        """Ends the connection from our side, in whatever state it is."""
-
-
 class _TurnedAway(asyncio.Protocol):
     """A connection that is taken and gets no further: to one sentence that ends it, or to nothing at all."""
 
-    def __init__(self, refused: Callable[[str], None], visitors: set[_Visitor], sentence: str = "") -> None:
+    def __init__(
+        self, refused: Callable[[str], None], visitors: set[_TurnedAway | _Conversation], sentence: str = ""
+    ) -> None:
         self._refused = refused
         self._visitors = visitors
         self._sentence = sentence
@@ -259,6 +254,7 @@ class _TurnedAway(asyncio.Protocol):
             self._transport.abort()
 
     async def hang_up(self) -> None:
+        """Ends the connection from our side and waits until it is gone."""
         self.abort()
         await self._gone.wait()
 
