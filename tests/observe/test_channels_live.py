@@ -293,7 +293,7 @@ async def test_what_a_channel_has_no_room_for_is_cut_and_complained_of(program: 
         assert live.refusals() == []
 
 
-@pytest.mark.parametrize("how", [Behaviour.ERROR, Behaviour.THROTTLE])
+@pytest.mark.parametrize("how", [Behaviour.ERROR, Behaviour.THROTTLE, Behaviour.HANG])
 async def test_a_channel_that_is_well_again_hears_what_it_missed(program: str, tmp_path: Path, how: Behaviour) -> None:
     """While every sink misbehaves nobody hears and every refusal is told; then Alertmanager tries again."""
     async with alertmanager(program, tmp_path) as live:

@@ -79,6 +79,7 @@ def test_styles_in_an_annotation_are_no_difference() -> None:
         ({"marks": {"recipients": "a@example.org"}}, "the runbook of HighErrorRatio (lane-1, app:5000) is missing"),
         ({"marks": {**GOOD.marks, "recipients": ""}}, "the message names no recipient"),
         ({"channel": "slack"}, "the message names no channel"),
+        ({"channel": "sms"}, "the message names no recipient"),
         ({"marks": {**GOOD.marks, "cut": "Slack shows 8000"}}, "the channel cuts the message off: Slack shows 8000"),
         ({"text": GOOD.text + "\nteam: <no value>"}, "the text carries template residue: `<no value>`"),
         ({"text": GOOD.text + "\n{{ .Labels.team }}"}, "the text carries template residue: `{{`"),

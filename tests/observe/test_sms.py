@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import boto3
 import pytest
+import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from hypothesis import given
@@ -22,11 +23,15 @@ from open_sinks import Open, opened
 from harness.model.hops import Hop
 from harness.model.notifications import Notification, RawMessage, Status
 from harness.model.sinks import Behaviour
+from harness.model.stack import Address, Sandbox
 from harness.model.time import Instant
 from harness.observe.attribution import speaks_of
 from harness.observe.certificates import write_certificate
 from harness.observe.channels import Certificate
 from harness.observe.channels.sms import MAX_SMS, MAX_SUBJECT, SmsChannel
+from harness.policy.parse.yaml import compose
+from harness.policy.rewire.alertmanager import rewire
+from harness.policy.rewire.document import Edits, dump, settings, values
 
 GOLDEN = Path(__file__).parent / "golden"
 PHONE = "+491700000000"
@@ -149,6 +154,33 @@ async def test_the_binding_brings_keys_of_its_own(certificate: Certificate) -> N
         }
         for key in binding.secret:
             assert binding.settings[key] != other.sink.binding.settings[key]
+
+
+async def test_a_copy_is_rewired_within_its_settings(certificate: Certificate) -> None:
+    """A profile and a role are gone, the keys stand where Alertmanager looks for them, and none of them is listed."""
+    production = """
+receivers:
+  - name: team
+    sns_configs:
+      - phone_number: "+491700000000"
+        sigv4: {profile: oncall, role_arn: "arn:aws:iam::123456789012:role/x", secret_key: production}
+"""
+    async with opened(SmsChannel(), certificate) as door:
+        document = settings(values(compose(production, "alertmanager.yml").documents[0]))
+        edits = Edits("alertmanager.yml")
+        rewire(document, edits, Sandbox((), {}, Address("127.0.0.1", 9), (door.sink.binding,)))
+        (copied,) = yaml.safe_load(dump(document))["receivers"][0]["sns_configs"]
+        wanted = door.sink.binding.settings
+        assert copied == {
+            "phone_number": PHONE,
+            "api_url": f"https://{door.sink.address}/team",
+            "sigv4": {name: wanted[f"sigv4.{name}"] for name in ("region", "access_key", "secret_key")},
+        }
+        told = {difference.path: f"{difference.before} {difference.after}" for difference in edits.differences}
+        assert {f"receivers[0].sns_configs[0].sigv4.{name}" for name in ("region", "access_key", "secret_key")} < set(
+            told
+        )
+        assert not [text for text in told.values() if "production" in text or wanted["sigv4.secret_key"] in text]
 
 
 # --- A second opinion: moto's SNS, asked by Amazon's own client --------------------------------------------------
