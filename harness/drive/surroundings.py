@@ -68,11 +68,12 @@ class Limits:
 
     `stopped_seconds` is what a fault gets to be undone (or, if it is just being applied, to be applied to its end
     first: half-applied cannot be undone) once the run is stopped. `quiet_seconds` is what a track gets to be free of
-    alerts before it is used again. `hard_stop_seconds` counts from the start of the drills.
+    alerts before it is used again. `hard_stop_seconds` counts from the start of the drills. `prove_seconds` leaves room
+    for the slowest effect there is: Prometheus notices a target that is gone after 10 s in the worst case.
     """
 
     apply_seconds: float = 10.0
-    prove_seconds: float = 10.0
+    prove_seconds: float = 12.0
     undo_seconds: float = 15.0
     stopped_seconds: float = 3.0
     quiet_seconds: float = 30.0
