@@ -21,6 +21,8 @@ class ComponentFault:
     `health` are what `seen` and `well` look for.
     """
 
+    id: ClassVar[str]
+    summary: ClassVar[str]
     signal = "real"
     touches = APPLICATION
     reach = Reach.LANE
