@@ -83,8 +83,8 @@ def alerts_told(message: Notification, story: Story, record: Record) -> tuple[tu
     """The sets of alerts that a message may rightly have been composed from, the newest first.
 
     For a message that says firing: this alert in this lane, as Alertmanager knew it when the message arrived, or at
-    any instant of the two seconds before. For one that says resolved: those that were over by then. Empty sets are
-    left out.
+    any instant of the two seconds before; as it knew it at any instant before where nothing was firing any more. For
+    one that says resolved: those that were over by then. Empty sets are left out.
     """
     assert story.injected is not None
     by_itself = _told_by_itself(story, record)
@@ -95,10 +95,17 @@ def alerts_told(message: Notification, story: Story, record: Record) -> tuple[tu
         for post in posts_of(story, record)
         if story.injected.proven_at <= post.received.wall <= message.arrived.wall
     ]
-    instants = [message.arrived.wall]
-    instants += [post.received.wall for post in posts if message.arrived.wall - post.received.wall <= _RACE_SECONDS]
-    before_race = [post.received.wall for post in posts if message.arrived.wall - post.received.wall > _RACE_SECONDS]
-    instants += before_race[-1:]
+    at_arrival = [message.arrived.wall]
+    at_arrival += [post.received.wall for post in posts if message.arrived.wall - post.received.wall <= _RACE_SECONDS]
+    earlier = [post.received.wall for post in posts if message.arrived.wall - post.received.wall > _RACE_SECONDS]
+    # Where no state of the last seconds fits what the message says, it has been on its way for longer.
+    return _states([*at_arrival, *earlier[-1:]], posts, message) or _states(earlier, posts, message)
+
+
+def _states(
+    instants: Sequence[float], posts: Sequence[ReceivedAlert], message: Notification
+) -> tuple[tuple[ReceivedAlert, ...], ...]:
+    """What was firing, or was over, at some instants, the newest first; whichever the message speaks of."""
     found = []
     for at in sorted(set(instants), reverse=True):
         latest = {tuple(sorted(post.labels.items())): post for post in posts if post.received.wall <= at}
