@@ -35,6 +35,8 @@ from harness.observe.census import take_census
 from harness.observe.certificates import write_certificate
 from harness.observe.channels import Sink
 from harness.observe.channels.registry import CHANNELS
+from harness.observe.far_ends import FarEnds
+from harness.observe.far_ends import FarEnds
 from harness.observe.folder import unwritable, write_whole
 from harness.observe.hops import read_hops, wait_quiet
 from harness.observe.inbox import Inbox, Interference
@@ -138,7 +140,7 @@ class Rehearsal:
         recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._write))
         copy = self._rewire(layout, sinks, alertmanager.component.addresses, recorder.address)
         runtime = ProcessRuntime(guard)
-        stack = await exits.enter_async_context(Stack(layout, runtime, self._write, sinks=sinks))
+        stack = await exits.enter_async_context(Stack(layout, runtime, self._write, channels=FarEnds(sinks)))
         self._progress("starting the stack")
         await stack.up(copy.files)
         load = LocustLoad()
