@@ -49,7 +49,9 @@ def disturbances(record: Record) -> tuple[Disturbance, ...]:
 
 
 def _of_stories(record: Record) -> Iterator[Disturbance]:
-    simulated = {drill.fault for drill in record.drills if drill.signal == "simulated"}
+    simulated = {
+        fault.strip() for drill in record.drills if drill.signal == "simulated" for fault in drill.fault.split(",")
+    }
     for story in record.stories:
         if story.applying_at is not None and story.planned.fault not in simulated:
             everywhere = reaches_everything(story)

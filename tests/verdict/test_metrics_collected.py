@@ -149,7 +149,7 @@ def test_a_simulated_fault_excuses_nothing() -> None:
 
     def simulated(payload: Payload) -> Payload:
         if isinstance(payload, DrillDeclared) and payload.fault == "server-killed":
-            return replace(payload, signal="simulated")
+            return replace(payload, fault="host-cpu-busy, server-killed", signal="simulated")
         return payload
 
     assert judged(slots("lane-01", range(4)), slots(QUIET_LANE), change=simulated).verdict is Verdict.FAIL
