@@ -13,17 +13,46 @@ SHIPPED = Path(__file__).parents[2] / "policies"
 
 FAULTS = frozenset(
     {
-        "server-killed",
+        "alertmanager-crashed",
+        "alertmanager-down",
+        "cache-killed",
+        "database-half-open",
+        "database-killed",
         "database-refused",
-        "posts-table-missing",
-        "host-cpu-busy",
-        "host-memory-high",
-        "host-memory-full",
-        "network-flood",
+        "database-reset",
+        "database-slow",
         "disk-filled",
+        "exporter-crashed",
+        "exporter-killed",
+        "heartbeat-refused",
+        "host-cpu-busy",
+        "host-memory-full",
+        "host-memory-high",
+        "listener-crashed",
+        "mail-hanging",
+        "mail-refusing-content",
+        "mail-refusing-recipient",
+        "network-flood",
+        "posts-table-missing",
+        "prometheus-crashed",
+        "prometheus-frozen",
+        "receiver-erroring",
+        "receiver-hanging",
+        "receiver-throttling",
+        "reload-broken",
+        "scrapes-lost",
+        "server-frozen",
+        "server-killed",
+        "target-withdrawn",
     }
 )
-CHANNELS: Mapping[str, str] = {"email": "email_configs", "slack": "slack_configs"}
+CHANNELS: Mapping[str, str] = {
+    "email": "email_configs",
+    "sms": "sns_configs",
+    "slack": "slack_configs",
+    "discord": "discord_configs",
+    "push": "webhook_configs",
+}
 KINDS = frozenset(
     {
         "alertmanager",

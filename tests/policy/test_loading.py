@@ -115,14 +115,14 @@ BROKEN = [
         id="30 of what",
     ),
     pytest.param(
-        {"alertmanager.yml": ("    slack_configs:", "    webhook_configs:")},
+        {"alertmanager.yml": ("    slack_configs:", "    pagerduty_configs:")},
         "channel/no-receiver",
         "drills.yaml: slack], deadline: 30s, since",
         "add slack_configs",
         id="no receiver for a channel",
     ),
     pytest.param(
-        {"alertmanager.yml": ("    slack_configs:", "    webhook_configs:")},
+        {"alertmanager.yml": ("    slack_configs:", "    pagerduty_configs:")},
         "receiver/no-sink",
         'alertmanager.yml: channel: "#alerts"',
         "",

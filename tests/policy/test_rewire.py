@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from policy_folders import EMAIL, LANES, NOWHERE, OF_A_LANE, SHARED, SLACK, copy, loaded, sandbox
 
 from harness.model.policy import Policies
-from harness.model.stack import Artifact, Difference
+from harness.model.stack import Artifact, Difference, ReceiverBinding
 from harness.policy.rewire.rewiring import Rewiring, rewire
 
 SANDBOX = sandbox()
@@ -87,7 +87,11 @@ def test_targets_of_both_kinds_in_one_place_are_parted() -> None:
     assert prometheus(rewired)["scrape_configs"][0]["static_configs"] == [
         {"targets": [str(redis["lane-1"])], "labels": {"team": "a", "environment": "lane-1"}},
         {"targets": [str(redis["lane-2"])], "labels": {"team": "a", "environment": "lane-2"}},
-        {"targets": [str(NOWHERE), str(SANDBOX.production["alertmanager:9093"][""])], "labels": {"team": "a"}},
+        {"targets": [str(NOWHERE)], "labels": {"team": "a"}},
+        {
+            "targets": [str(SANDBOX.production["alertmanager:9093"][""])],
+            "labels": {"team": "a", "environment": "shared"},
+        },
     ]
 
 
@@ -178,7 +182,8 @@ def test_nothing_leaves_the_machine() -> None:
     assert [static["targets"] for static in probed["static_configs"]] == [
         [f"http://{SANDBOX.production['community-platform:5000']['lane-1']}/health"],
         [f"http://{SANDBOX.production['community-platform:5000']['lane-2']}/health"],
-        [f"http://{NOWHERE}/", f"http://{SANDBOX.production['prometheus:9090']['']}/-/ready"],
+        [f"http://{NOWHERE}/"],
+        [f"http://{SANDBOX.production['prometheus:9090']['']}/-/ready"],
     ]
     assert [rule.get("replacement") for rule in probed["relabel_configs"]] == [
         None,
@@ -247,6 +252,50 @@ def test_every_integration_is_bound_to_its_sink() -> None:
     assert set(receiver) == {"name", "email_configs", "slack_configs"}
     assert alertmanager(rewired)["global"]["smtp_smarthost"] == "127.0.0.1:2525"
     assert {"receivers[0].pagerduty_configs", "receivers[0].webhook_configs"} <= set(listed(rewired))
+
+
+HEARTBEAT = """
+route: {receiver: heartbeat}
+receivers:
+  - name: heartbeat
+    webhook_configs:
+      - url: https://dead-mans-listener:9095/heartbeat?a=b
+        http_config: {proxy_url: "http://proxy.example.com"}
+        max_alerts: 3
+      - url: https://hooks.example.com/push
+  - name: only a stranger's
+    webhook_configs: [{url: "http://redis:6379/"}]
+"""
+PUSH = ReceiverBinding("webhook_configs", {"url": "https://127.0.0.1:9443/{receiver}"}, secret=("url",))
+
+
+def test_a_webhook_of_a_component_of_ours_calls_it() -> None:
+    """The same path at the address in the sandbox, in plain HTTP; what calls anybody else is left out."""
+    rewired = rewire(with_documents(alertmanager=HEARTBEAT), SANDBOX)
+    first, second = alertmanager(rewired)["receivers"]
+    listener = SANDBOX.production["dead-mans-listener:9095"][""]
+    assert first["webhook_configs"] == [{"url": f"http://{listener}/heartbeat?a=b", "max_alerts": 3}]
+    assert second == {"name": "only a stranger's"}
+    found = listed(rewired)
+    changed = found["receivers[0].webhook_configs[0].url"]
+    assert changed.before == "https://dead-mans-listener:9095/heartbeat?a=b"
+    assert changed.after == f"http://{listener}/heartbeat?a=b"
+    assert "receivers[0].webhook_configs[0].http_config" in found
+    assert found["receivers[0].webhook_configs[1]"].after == "(nothing)"
+    assert "example.com" not in rewired.files["alertmanager.yml"]
+
+
+def test_a_webhook_of_somebody_else_is_a_channels() -> None:
+    """Where a channel serves webhooks, it hears those that call no component; heartbeats still go to the listener."""
+    bound = dataclasses.replace(SANDBOX, bindings=(PUSH,))
+    first, second = alertmanager(rewire(with_documents(alertmanager=HEARTBEAT), bound))["receivers"]
+    listener = SANDBOX.production["dead-mans-listener:9095"][""]
+    assert [one["url"] for one in first["webhook_configs"]] == [
+        f"http://{listener}/heartbeat?a=b",
+        "https://127.0.0.1:9443/heartbeat",
+    ]
+    # Every lane has a redis of its own: nobody could say which one is called, so it is none of ours.
+    assert second["webhook_configs"] == [{"url": "https://127.0.0.1:9443/only%20a%20stranger%27s"}]
 
 
 def test_no_secret_is_listed() -> None:
@@ -356,12 +405,17 @@ def targets(job: Mapping[str, Any]) -> Counter[tuple[str, str, frozenset[tuple[s
 
 
 def expected(job: Mapping[str, Any]) -> Counter[tuple[str, str, frozenset[tuple[str, str]]]]:
-    """What the copy must scrape for a job of production, told anew: laned once a lane, shared once, others nowhere."""
+    """What the copy must scrape for a job of production, told anew.
+
+    What is laned once in every lane, what is shared once in the lane of that name, the rest nowhere.
+    """
     found: Counter[tuple[str, str, frozenset[tuple[str, str]]]] = Counter()
     for (target, environment, labels), count in targets(job).items():
-        places = SANDBOX.production.get(target, {"": NOWHERE})
-        for lane, address in places.items():
-            found[(str(address), lane or environment, labels)] += count
+        places = SANDBOX.production.get(target)
+        if places is None:
+            found[(str(NOWHERE), environment, labels)] += count
+        for lane, address in (places or {}).items():
+            found[(str(address), lane or "shared", labels)] += count
     return found
 
 
@@ -433,10 +487,25 @@ def test_prometheus_yml_differs_only_where_it_says_so(document: dict[str, Any]) 
 _integration = st.dictionaries(
     st.sampled_from(["to", "text", "smarthost", "auth_password_file", "send_resolved", "api_url"]), _scalars, max_size=4
 )
+
+
+def _webhook(urls: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """A webhook that calls one of these."""
+    return st.fixed_dictionaries(
+        {"url": st.sampled_from(urls)},
+        optional={"http_config": st.just({"a": "b"}), "send_resolved": _scalars},
+    )
+
+
 _receiver = st.fixed_dictionaries(
     {"name": _words},
     optional={
-        key: st.lists(_integration, max_size=2) for key in ("email_configs", "slack_configs", "pagerduty_configs")
+        **{key: st.lists(_integration, max_size=2) for key in ("email_configs", "slack_configs", "pagerduty_configs")},
+        # Of ours or of strangers: where both are in one list, those that stay move up, and paths are the original's.
+        "webhook_configs": st.one_of(
+            st.lists(_webhook(["http://dead-mans-listener:9095/heartbeat"]), max_size=2),
+            st.lists(_webhook(["http://[", "https://a.b/c"]), max_size=2),
+        ),
     },
 )
 _alertmanager = st.fixed_dictionaries(

@@ -198,7 +198,8 @@ class TestCommandLines:
     @pytest.mark.parametrize("kind", [component.kind for component in COMPONENTS])
     def test_everything_listens_on_loopback(self, lay: Lay, kind: str) -> None:
         """Whatever a unit says, no component serves more than 127.0.0.1, and its home is in the sandbox."""
-        layout = lay(*INFRASTRUCTURE, component("app", "subject"), lanes=("a",))
+        listener = component("listener", "dead-mans-listener", per_lane=False)
+        layout = lay(*INFRASTRUCTURE, component("app", "subject"), listener, lanes=("a",))
         site = next(site for site in layout.sites if site.component.kind == kind)
         launch = component_of(kind).launch(site)
         told = [*launch.argv, *(f"{name}={value}" for name, value in launch.environment.items())]

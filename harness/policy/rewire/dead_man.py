@@ -47,7 +47,7 @@ def rewire(document: dict[str, Value], edits: Edits, bindings: Sequence[Receiver
         if section.name not in document:
             continue
         binding = by_key.get(section.key)
-        if binding is None:
+        if binding is None or not binding.settings.keys() >= set(section.settings.values()):
             edits.note(section.name, shown(document.pop(section.name), section.name), NOTHING, _NO_SINK)
             continue
         where = settings(document[section.name])
