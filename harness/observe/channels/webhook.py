@@ -161,8 +161,7 @@ async def serve(
     try:
         yield sink
     finally:
-        sink.behave(Behaviour.WELL)
-        await runner.cleanup()
+        await runner.cleanup()  # who hangs is cut off after the time to shut down
 
 
 def _taking(service: Service, deliver: Deliver) -> _Handler:
