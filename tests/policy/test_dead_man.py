@@ -70,8 +70,17 @@ def test_passwords_are_not_shown() -> None:
 
 
 def test_a_folder_without_listener_is_whole(tmp_path: Path) -> None:
-    """The file is optional: without it there is no such alert and nothing to complain of but its drill."""
+    """The file is optional: without it, and without the component, there is no such alert and nothing to complain of.
+
+    A component that has nothing to say is told, at the file that is missing.
+    """
     root = copy(tmp_path, {"dead-man.yaml": None})
+    with pytest.raises(PolicyError) as refused:
+        loaded(root)
+    assert "there is no dead-man.yaml" in str(refused.value)
+    components = yaml.safe_load((root / "stack.yaml").read_text())["components"]
+    others = [one for one in components if one["kind"] != "dead-mans-listener"]
+    (root / "stack.yaml").write_text(yaml.safe_dump({"components": others}))
     drills = (root / "drills.yaml").read_text()
     (root / "drills.yaml").write_text(_without_entry(drills, "DeadMansSwitch"))
     found = loaded(root)

@@ -93,6 +93,7 @@ def policies(*components: ComponentPolicy, root: Path = Path("policies")) -> Pol
         components=components,
         scrape_intervals={},
         evaluation_interval=timedelta(seconds=1),
+        dead_man_file="dead-man.yaml",
     )
 
 

@@ -19,8 +19,9 @@ from harness.drive.faults import LaneControl
 from harness.errors import AddressTaken, ComponentDied, FaultError, NotReady, StackError
 from harness.model.events import ComponentExited, ComponentReady, ComponentRestarted, Payload, Rewired
 from harness.model.policy import ComponentPolicy
-from harness.model.stack import Address, Artifact
+from harness.model.stack import SHARED, Address, Artifact
 from harness.stack import guardian
+from harness.stack.components.subject import Subject
 from harness.stack.guard import Guard
 from harness.stack.layout import Layout, lay_out
 from harness.stack.ports import who_listens
@@ -193,6 +194,45 @@ class TestSmallServers:
                 made.stack.lane("z")
             with pytest.raises(StackError, match="no component cache"):
                 made.stack.component_tail("cache", "a")
+
+    async def test_what_all_lanes_share_is_a_lane_to_faults(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Shared components, and they alone, with the relays in their paths; what only one side has is refused."""
+        monkeypatch.setattr(Subject, "relayed", True)
+        async with standing(tmp_path, server("app"), server("common", per_lane=False)) as made:
+            await made.stack.up({})
+            control, lane = made.stack.lane(SHARED), made.stack.lane("a")
+            own, shown = made.layout.site("common").address, control.lane.addresses["common"]
+            assert control.lane.addresses == {"common": shown}
+            assert control.lane.behind == {"common": own}
+            assert made.layout.production["common:1"] == {"": shown}
+            await control.refuse("common")
+            assert await ask(shown, "/health") == f"nobody listens at {shown}"
+            assert await ask(own, "/health") == Answer(200, "")
+            assert await ask(lane.lane.addresses["app"], "/health") == Answer(200, "")
+            await control.restore("common")
+            assert await ask(shown, "/health") == Answer(200, "")
+            await control.hold_down("common")
+            assert await ask(own, "/health") == f"nobody listens at {own}"
+            await control.let_up("common")
+            await until(lambda: made.told(ComponentRestarted))
+            with pytest.raises(FaultError, match="Nothing can be done to app in lane shared"):
+                await control.crash("app")
+            with pytest.raises(FaultError, match="Nothing can be done to common in lane a"):
+                await lane.refuse("common")
+            with pytest.raises(FaultError, match="common has no configuration that it loads again"):
+                await control.spoil_configuration("common")
+            with pytest.raises(FaultError, match="no configuration of its own"):
+                await lane.spoil_configuration("app")
+
+    @pytest.mark.parametrize("name", ["a", SHARED])
+    async def test_who_has_no_channels_is_told(self, tmp_path: Path, name: str) -> None:
+        """A lane never has any; what is shared has them while sinks are open."""
+        async with standing(tmp_path, server("app")) as made:
+            control = made.stack.lane(name)
+            with pytest.raises(FaultError, match=f"Lane {name} has no channels of its own"):
+                assert control.channels
 
     async def test_the_copy_stays_in_the_sandbox(self, tmp_path: Path) -> None:
         """Files of the rewired copy are written below the sandbox; a path that leaves it is refused."""

@@ -18,6 +18,9 @@ from harness.policy.parse import schema
 from harness.policy.parse.reading import Parsed, Reading
 from harness.policy.parse.yaml import Node, Table
 
+KIND: Final = "dead-mans-listener"
+"""What stack.yaml calls the component that reads this file."""
+
 LISTENER: Final = "listener"
 """What `Alert.told_by` says of an alert that the listener raises."""
 

@@ -93,6 +93,8 @@ def load(
         if not prometheus_yml.value.rule_files:
             found.append(_no_rules(folder, prometheus_yml.name))
     dead_man_yaml = _optional(folder, DEAD_MAN, dead_man.parse, found)
+    if any(component.kind.text == dead_man.KIND for component in stack_yaml.value or ()):
+        folder.first(DEAD_MAN)  # a listener that runs has something to say: here no file is a finding
     if dead_man_yaml is not None and dead_man_yaml.value is not None:
         alerts = (*alerts, dead_man_yaml.value.alert)
     conditions_yaml = _optional(folder, CONDITIONS, conditions.parse, found)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from harness import __version__
+from harness.errors import StackError
 from harness.model.stack import Artifact
 from harness.stack.command import Command
 from harness.stack.probe import expect_ok
@@ -33,7 +34,13 @@ class DeadMansListener:
         """Nothing: it keeps nothing."""
 
     def launch(self, site: Site) -> Launch:
-        """The unit's listener, run by the Python that runs the harness."""
+        """The unit's listener, run by the Python that runs the harness.
+
+        Raises:
+            StackError: the policies do not say what it shall say.
+        """
+        if site.configuration is None:
+            raise StackError(f"{site.title} has nothing to say", expected="a dead-man.yaml in the policies folder")
         ours = Artifact("", __version__, "pypi", "", {_PYTHON: sys.executable}, {})
         command = Command(replace(site, artifact=ours), _PYTHON)
         unit = site.component.unit
