@@ -19,6 +19,8 @@ from harness.drive.faults.alertmanager_crashed import AlertmanagerCrashed
 from harness.drive.faults.alertmanager_down import AlertmanagerDown
 from harness.drive.faults.heartbeat_refused import HeartbeatRefused
 from harness.drive.faults.listener_crashed import ListenerCrashed
+from harness.drive.faults.prometheus_crashed import PrometheusCrashed
+from harness.drive.faults.prometheus_frozen import PrometheusFrozen
 from harness.drive.faults.registry import FAULTS
 from harness.drive.faults.reload_broken import ReloadBroken
 from harness.errors import EffectNotProven, FaultError
@@ -67,6 +69,14 @@ receivers:
     webhook_configs: [{url: "http://dead-mans-listener:9095/heartbeat"}]
 """
 """Heartbeats every 5 s and nothing else: what speaks is the listener."""
+
+WATCHING = """\
+global: {scrape_interval: 2s, evaluation_interval: 1s}
+rule_files: [watchdog.rules.yml]
+alerting: {alertmanagers: [{static_configs: [{targets: ["alertmanager:9093"]}]}]}
+scrape_configs: [{job_name: prometheus, static_configs: [{targets: ["prometheus:9090"]}]}]
+"""
+WATCHDOG = "groups: [{name: watchdog, rules: [{alert: Watchdog, expr: vector(1)}]}]\n"
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,8 @@ class Live:
         return complaints(message, [ReceivedAlert(labels, annotations, 0.0, None, Instant.now())])
 
 
-def shipped() -> Policies:
-    """The project's own, with an Alertmanager that does nothing but beat."""
+def shipped(*kinds: str) -> Policies:
+    """The project's own, of these kinds alone, with an Alertmanager that does nothing but beat."""
     policies = load(
         SHIPPED,
         faults=[fault.id for fault in FAULTS],
@@ -130,15 +140,20 @@ def shipped() -> Policies:
     ).policies
     return replace(
         policies,
-        components=tuple(one for one in policies.components if one.kind in {"alertmanager", LISTENER}),
-        documents={**policies.documents, policies.alertmanager_file: NOTIFYING},
+        components=tuple(one for one in policies.components if one.kind in kinds),
+        documents={
+            **policies.documents,
+            policies.alertmanager_file: NOTIFYING,
+            policies.prometheus_file: WATCHING,
+            "watchdog.rules.yml": WATCHDOG,
+        },
     )
 
 
 @asynccontextmanager
-async def standing(folder: Path, artifacts: Mapping[str, Artifact]) -> AsyncIterator[Live]:
-    """Everything up, the copy rewired as a run rewires it."""
-    policies, written = shipped(), list[Payload]()
+async def standing(folder: Path, artifacts: Mapping[str, Artifact], *more: str) -> AsyncIterator[Live]:
+    """Alertmanager, the listener and more kinds up, the copy rewired as a run rewires it."""
+    policies, written = shipped("alertmanager", LISTENER, *more), list[Payload]()
     channels: tuple[Channel, ...] = (EmailChannel(), SlackChannel())
     inbox = Inbox(written.append, channels)
     certificate = write_certificate(folder / "certificates")
@@ -188,6 +203,34 @@ async def test_a_silence_is_heard_and_its_end_too(tmp_path: Path, artifacts: Map
         for message in told:
             assert message.receiver == LISTENER
             assert live.complaints(message) == ()
+
+
+async def test_a_prometheus_that_hangs_is_heard_of(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Alertmanager is well and hears nothing more: it says that the watchdog is resolved, and the listener speaks."""
+    fault = PrometheusFrozen()
+    async with standing(tmp_path, artifacts, "prometheus") as live:
+        await live.beats(2)
+        assert not live.inbox.notifications
+        await fault.apply(live.control)
+        frozen = await fault.prove(live.control, 5)
+        assert await live.heard(Status.FIRING, frozen.at) == set(BOTH)
+        thawed = await fault.undo(live.control, 15)
+        assert await live.heard(Status.RESOLVED, thawed.at) == set(BOTH)
+
+
+async def test_a_prometheus_that_crashed_works_again_without_a_word(
+    tmp_path: Path, artifacts: Mapping[str, Artifact]
+) -> None:
+    """Its unit brings it back before the watchdog is over: seen to be gone, seen to work again, and nobody is woken."""
+    fault = PrometheusCrashed()
+    async with standing(tmp_path, artifacts, "prometheus") as live:
+        await live.beats(1)
+        await fault.apply(live.control)
+        crashed = await fault.prove(live.control, 3)
+        assert (await fault.undo(live.control, 20)).at > crashed.at + 4, "it works when it has found its targets"
+        assert live.restarts() == [("prometheus", False)]
+        await live.beats(await live.figure("dead_mans_listener_heartbeats_total") + 2)
+        assert not live.inbox.notifications
 
 
 async def test_faults_of_its_parts_prove_themselves_and_are_undone(
