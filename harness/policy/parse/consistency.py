@@ -196,16 +196,16 @@ def conditions(asked: Iterable[Placed], alerts: Iterable[Alert], drills: Drills,
         rule = drills.priorities.get(drill.priority)
         heard = drill.channels or (rule.channels if rule else ())
         disagreements = (
-            ("priority", placed.priority, str(wanted.priority), str(drill.priority)),
-            ("channels", placed.channels, _joined(wanted.channels), _joined(heard)),
-            ("deadline", placed.deadline, _seconds(wanted.deadline), _seconds(rule.deadline) if rule else ""),
+            ("priority-differs", placed.priority, str(wanted.priority), str(drill.priority)),
+            ("channels-differ", placed.channels, _joined(wanted.channels), _joined(heard)),
+            ("deadline-differs", placed.deadline, _seconds(wanted.deadline), _seconds(rule.deadline) if rule else ""),
         )
         for name, span, here, there in disagreements:
             if here != there and rule is not None:
                 yield _error(
-                    f"condition/{name}-differs",
+                    f"condition/{name}",
                     span,
-                    f"{wanted.what!r} asks for {name} {here}; the drill of {wanted.alert!r} has {there}",
+                    f"{wanted.what!r} asks for {here}; the drill of {wanted.alert!r} has {there}",
                     "condition",
                     wanted.what,
                     details=f"the drill stands at {drill.span}",
