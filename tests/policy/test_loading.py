@@ -31,7 +31,7 @@ BROKEN = [
     pytest.param({"drills.yaml": "priorities: [\n"}, "yaml/syntax", "drills.yaml", "", id="broken YAML"),
     pytest.param({"drills.yaml": ""}, "drill/empty", "drills.yaml", "", id="an empty file"),
     pytest.param(
-        {"drills.yaml": ("  - alert: HighErrorRatio\n    priority: high\n    fault: posts-table-missing\n", "")},
+        {"drills.yaml": ("  - alert: HighErrorRatio\n    priority: high\n    fault: comments-unreadable\n", "")},
         "drill/missing",
         "alerts/errors.rules.yml: alert: HighErrorRatio",
         "give it a drill",
@@ -52,7 +52,7 @@ BROKEN = [
         id="an unknown fault",
     ),
     pytest.param(
-        {"drills.yaml": ("fault: server-killed", "fault: server-killed\n    tolerates: [Nobody]")},
+        {"drills.yaml": ("fault: disk-filled", "fault: disk-filled\n    tolerates: [Nobody]")},
         "drill/unknown-alert",
         "drills.yaml: Nobody]",
         "known are",
@@ -66,16 +66,16 @@ BROKEN = [
         id="two drills for one alert",
     ),
     pytest.param(
-        {"drills.yaml": ("slack], deadline: 30s, since", "slak], deadline: 30s, since")},
+        {"drills.yaml": ("sms, slack, discord, push], deadline", "sms, slak, discord, push], deadline")},
         "priority/unknown-channel",
-        "drills.yaml: slak], deadline: 30s, since_",
+        "drills.yaml: slak, discord, push], deadline: 30s, since_",
         "did you mean 'slack'?",
         id="an unknown channel",
     ),
     pytest.param(
-        {"drills.yaml": ("  high: { channels: [email, slack], deadline: 30s }\n", "")},
+        {"drills.yaml": ("  high: { channels: [email, slack, discord], deadline: 30s }\n", "")},
         "drill/no-priority",
-        "drills.yaml: alert: HighErrorRatio",
+        "drills.yaml: alert: NotificationsFailing",
         "add `high`",
         id="a priority that is not declared",
     ),
@@ -92,6 +92,55 @@ BROKEN = [
         "drills.yaml: crticial",
         "did you mean 'critical'?",
         id="an unknown priority",
+    ),
+    pytest.param(
+        {"drills.yaml": ("also: [server-frozen]", "also: [server-frosen]")},
+        "drill/unknown-fault",
+        "drills.yaml: server-frosen",
+        "did you mean 'server-frozen'?",
+        id="an unknown further fault",
+    ),
+    pytest.param(
+        {"drills.yaml": ("nightly: [alertmanager-down,", "nightly: [alertmanager-dwon,")},
+        "drill/unknown-fault",
+        "drills.yaml: alertmanager-dwon",
+        "did you mean 'alertmanager-down'?",
+        id="an unknown fault at night",
+    ),
+    pytest.param(
+        {"drills.yaml": ("      - receiver-erroring\n", "      - receiver-eroring\n")},
+        "drill/unknown-fault",
+        "drills.yaml: receiver-eroring",
+        "did you mean 'receiver-erroring'?",
+        id="an unknown fault in spite of which",
+    ),
+    pytest.param(
+        {"drills.yaml": ("also: [server-frozen]", "also: [server-frozen, server-killed]")},
+        "drill/fault-twice",
+        "drills.yaml: server-killed]",
+        "`fault` and `also`",
+        id="a fault twice in one drill",
+    ),
+    pytest.param(
+        {"drills.yaml": ("also: [server-frozen]", "also: server-frozen")},
+        "drills/value",
+        "drills.yaml: server-frozen",
+        "",
+        id="a word where a list belongs",
+    ),
+    pytest.param(
+        {"drills.yaml": ("also: [server-frozen]", "also: []")},
+        "drills/value",
+        "drills.yaml: []",
+        "",
+        id="no further faults",
+    ),
+    pytest.param(
+        {"drills.yaml": ("channels: [email, slack, discord]\n", "channels: [email, slack, dicsord]\n")},
+        "priority/unknown-channel",
+        "drills.yaml: dicsord]",
+        "did you mean 'discord'?",
+        id="an unknown channel of one drill",
     ),
     pytest.param(
         {"drills.yaml": ("  low: {", "  lowest: {")},
@@ -117,7 +166,7 @@ BROKEN = [
     pytest.param(
         {"alertmanager.yml": ("    slack_configs:", "    pagerduty_configs:")},
         "channel/no-receiver",
-        "drills.yaml: slack], deadline: 30s, since",
+        "drills.yaml: slack, discord, push], deadline: 30s, since",
         "add slack_configs",
         id="no receiver for a channel",
     ),
@@ -176,6 +225,67 @@ BROKEN = [
         "prometheus.yml: alertmanagre:9093]",
         "did you mean 'alertmanager:9093'?",
         id="an Alertmanager of no component",
+    ),
+    pytest.param(
+        {"conditions.yaml": ("alert: HighCpu", "alert: HighCPU")},
+        "condition/unknown-alert",
+        "conditions.yaml: HighCPU",
+        "did you mean 'HighCpu'?",
+        id="a condition that no alert answers",
+    ),
+    pytest.param(
+        {"conditions.yaml": ("alert: HighCpu", "alert: Watchdog")},
+        "condition/no-drill",
+        "conditions.yaml: Watchdog",
+        "give it a drill",
+        id="a condition whose alert nobody tries",
+    ),
+    pytest.param(
+        {"conditions.yaml": ("alert: HighCpu, priority: medium", "alert: HighCpu, priority: high")},
+        "condition/priority-differs",
+        "conditions.yaml: high",
+        "the same",
+        id="a condition with another priority",
+    ),
+    pytest.param(
+        {
+            "conditions.yaml": (
+                "alert: DeadMansSwitch, priority: critical, channels: [email, slack, discord]",
+                "alert: DeadMansSwitch, priority: critical, channels: [email, sms, slack, discord, push]",
+            )
+        },
+        "condition/channels-differ",
+        "conditions.yaml: [email, sms, slack, discord, push]",
+        "the same",
+        id="a condition with the priority's channels where the drill has its own",
+    ),
+    pytest.param(
+        {"conditions.yaml": ("channels: [slack], deadline: 30s", "channels: [slack], deadline: 31s")},
+        "condition/deadline-differs",
+        "conditions.yaml: 31s",
+        "the same",
+        id="a condition with another deadline",
+    ),
+    pytest.param(
+        {"conditions.yaml": ("alert: CacheDown,", "alert: CacheHitRatioLow,")},
+        "condition/duplicate",
+        "conditions.yaml: { what: Cache efficiency",
+        "",
+        id="a condition answered twice by the same",
+    ),
+    pytest.param(
+        {"conditions.yaml": ("asks: rule, severity: warning", "asks: rule, severity: waring")},
+        "conditions/unknown-value",
+        "conditions.yaml: waring",
+        "did you mean 'warning'?",
+        id="a severity that the plan has not",
+    ),
+    pytest.param(
+        {"conditions.yaml": ("what: CPU use at or above 80 %, ", "")},
+        "conditions/missing-key",
+        "conditions.yaml: { asks: condition",
+        "",
+        id="a condition that does not say what",
     ),
     pytest.param(
         {"stack.yaml": ("kind: mariadb", "kind: mysql")},
@@ -255,9 +365,9 @@ BROKEN = [
         id="broken PromQL",
     ),
     pytest.param(
-        {"alerts/availability.rules.yml": ("priority: critical", "priority: high")},
+        {"alerts/host.rules.yml": ("priority: critical", "priority: high")},
         "drill/priority-differs",
-        "drills.yaml: alert: DatabaseDown",
+        "drills.yaml: alert: DiskAlmostFull",
         "agree",
         id="a label that contradicts its drill",
     ),
@@ -288,7 +398,7 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
         {
             "prometheus.yml": ("evaluation_interval: 1s", "evaluation_interval: 1"),
             "alertmanager.yml": ("    - receiver: slack\n", "    - receiver: slak\n"),
-            "drills.yaml": ("priority: high", "priority: hihg"),
+            "drills.yaml": ("priority: low", "priority: lwo"),
             "units/redis.service": ("Restart=always", "Restart=ever"),
         },
     )
@@ -301,7 +411,8 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
         "unit/restart",
     ]
     assert "4 errors" in refused.value.what
-    assert f"{root}/drills.yaml:20:15: error: " in str(refused.value)
+    lines = (root / "drills.yaml").read_text(encoding="utf-8").split("\n")
+    assert f"{root}/drills.yaml:{lines.index('    priority: lwo') + 1}:15: error: " in str(refused.value)
 
 
 def test_a_broken_file_is_not_told_twice(tmp_path: Path) -> None:
@@ -388,6 +499,31 @@ def test_no_bytes_end_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, d
 
 
 def test_the_shipped_folder_is_whole() -> None:
-    """Nothing to complain about in what the project ships."""
+    """Nothing to complain about in what the project ships, and no fault that is in no drill."""
     assert loaded(SHIPPED).findings == ()
-    assert {drill.fault for drill in loaded(SHIPPED).policies.drills} == FAULTS
+    drills = loaded(SHIPPED).policies.drills
+    assert {fault for drill in drills for fault in (*drill.faults, *drill.although, *drill.nightly)} == FAULTS
+
+
+def test_a_folder_need_not_say_what_a_plan_asks_for(tmp_path: Path) -> None:
+    """Without conditions.yaml nothing is complained of, and there are none."""
+    found = loaded(copy(tmp_path, {"conditions.yaml": None}))
+    assert (found.findings, found.policies.conditions) == ((), ())
+    assert len(loaded(SHIPPED).policies.conditions) > len(found.policies.conditions)
+
+
+def test_a_drill_is_read_whole() -> None:
+    """Its faults in order, the first by itself; channels of its own, or none where its priority's must hear."""
+    drills = {drill.alert: drill for drill in loaded(SHIPPED).policies.drills}
+    database = drills["DatabaseDown"]
+    assert (database.fault, database.faults) == (
+        "database-refused",
+        ("database-refused", "database-killed", "database-half-open", "database-reset"),
+    )
+    assert (database.channels, database.although, database.nightly) == (None, (), ())
+    silence = drills["DeadMansSwitch"]
+    assert silence.faults == ("heartbeat-refused",)
+    assert silence.channels == ("email", "slack", "discord")
+    assert silence.nightly == ("alertmanager-down", "prometheus-frozen")
+    assert silence.tolerates == ("NotificationsFailing", "MonitoringRestarted")
+    assert "mail-refusing-content" in drills["ServerDown"].although

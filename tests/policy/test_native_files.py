@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from policy_folders import SHIPPED
 
 from harness.model.policy import RestartPolicy, RestartWhen
-from harness.policy.parse import alertmanager, drills, prometheus, promql, rules, stack, targets, units
+from harness.policy.parse import alertmanager, conditions, drills, prometheus, promql, rules, stack, targets, units
 
 RULES = """
 groups:
@@ -227,6 +227,7 @@ PARSERS = {
     "alerts/errors.rules.yml": rules.parse,
     "alertmanager.yml": alertmanager.parse,
     "drills.yaml": drills.parse,
+    "conditions.yaml": conditions.parse,
     "targets.yaml": targets.parse,
     "stack.yaml": stack.parse,
     "units/prometheus.service": units.parse,

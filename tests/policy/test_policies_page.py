@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from policy_folders import KINDS
 
-from harness.policy.parse import drills, stack, targets
+from harness.policy.parse import conditions, drills, stack, targets
 from harness.policy.parse.reading import Parsed
 from harness.policy.parse.targets import TARGET_IDS
 
@@ -21,11 +21,12 @@ PARSERS: Mapping[str, Callable[[str, str], Parsed[object]]] = {
     "drills.yaml": drills.parse,
     "targets.yaml": targets.parse,
     "stack.yaml": stack.parse,
+    "conditions.yaml": conditions.parse,
 }
 
 
 def test_each_file_has_an_example() -> None:
-    """The page shows all three files, and no YAML that is not held by a test."""
+    """The page shows all of our own files, and no YAML that is not held by a test."""
     assert set(EXAMPLES) == set(PARSERS)
     assert PAGE.count("```yaml") == len(EXAMPLES)
 
