@@ -81,17 +81,22 @@ def test_a_folder_without_listener_is_whole(tmp_path: Path) -> None:
     components = yaml.safe_load((root / "stack.yaml").read_text())["components"]
     others = [one for one in components if one["kind"] != "dead-mans-listener"]
     (root / "stack.yaml").write_text(yaml.safe_dump({"components": others}))
-    drills = (root / "drills.yaml").read_text()
-    (root / "drills.yaml").write_text(_without_entry(drills, "DeadMansSwitch"))
+    undrilled(root)
     found = loaded(root)
     assert found.policies.dead_man_file is None
     assert "DeadMansSwitch" not in {alert.name for alert in found.policies.alerts}
     assert rewire(found.policies, sandbox()).files.keys() & {"dead-man.yaml"} == set()
 
 
-def _without_entry(drills: str, alert: str) -> str:
-    """A drills.yaml without the entry of an alert."""
-    return re.sub(rf"^  - alert: {alert}\n(?:    .*\n)*", "", drills, flags=re.MULTILINE)
+def undrilled(root: Path) -> None:
+    """Takes every mention of the listener's alert out of a folder's drills.yaml."""
+    path = root / "drills.yaml"
+    document = yaml.safe_load(path.read_text())
+    for kind in ("drills", "not_drilled"):
+        document[kind] = [entry for entry in document[kind] if entry["alert"] != "DeadMansSwitch"]
+    for entry in document["drills"]:
+        entry["tolerates"] = [alert for alert in entry.get("tolerates", ()) if alert != "DeadMansSwitch"]
+    path.write_text(yaml.safe_dump(document))
 
 
 BROKEN = [
@@ -154,30 +159,34 @@ def test_only_what_is_asked_for_is_rendered() -> None:
 def test_its_alert_needs_a_drill_like_any_other(tmp_path: Path) -> None:
     """Without one the policies are refused at the alert's line in dead-man.yaml."""
     root = copy(tmp_path)
-    drills = (root / "drills.yaml").read_text()
-    (root / "drills.yaml").write_text(_without_entry(drills, "DeadMansSwitch"))
+    undrilled(root)
     with pytest.raises(PolicyError) as refused:
         loaded(root)
     (missing,) = (one for one in refused.value.findings if one.id == "drill/missing")
     assert missing.span.file == str(root / "dead-man.yaml")
 
 
-def drilled(tmp_path: Path, channels: str) -> Path:
+def drilled(tmp_path: Path, *channels: str) -> Path:
     """The shipped folder with a drill of the listener's alert at these channels."""
     root = copy(tmp_path)
-    drills = _without_entry((root / "drills.yaml").read_text(), "DeadMansSwitch")
-    entry = (
-        f"  - alert: DeadMansSwitch\n    priority: critical\n    fault: heartbeat-refused\n    channels: [{channels}]\n"
-    )
-    (root / "drills.yaml").write_text(drills.replace("\ndrills:\n", f"\ndrills:\n{entry}"))
+    undrilled(root)
+    document = yaml.safe_load((root / "drills.yaml").read_text())
+    entry = {
+        "alert": "DeadMansSwitch",
+        "priority": "critical",
+        "fault": "heartbeat-refused",
+        "channels": list(channels),
+    }
+    document["drills"].append(entry)
+    (root / "drills.yaml").write_text(yaml.safe_dump(document))
     return root
 
 
 def test_a_drill_asks_for_channels_that_the_listener_has(tmp_path: Path) -> None:
     """What it cannot speak through is an error at its alert; what it can is none."""
-    assert loaded(drilled(tmp_path / "well", "email, slack")).policies.drills
+    assert loaded(drilled(tmp_path / "well", "email", "slack")).policies.drills
     with pytest.raises(PolicyError) as refused:
-        loaded(drilled(tmp_path / "ill", "email, sms"))
+        loaded(drilled(tmp_path / "ill", "email", "sms"))
     (finding,) = (one for one in refused.value.findings if one.id == "dead-man/no-channel")
     assert "cannot speak through sms" in finding.summary
 
