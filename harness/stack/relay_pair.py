@@ -262,8 +262,6 @@ class _DelayLine:
     def put(self, act: Callable[[], None], size: int = 0) -> None:
         """Has something done after the delay, and after all that was put in before."""
         due = self._loop.time() + self.seconds
-        if self._waiting:
-            due = max(due, self._waiting[-1][0])  # a delay that was shortened lets nobody overtake
         self._waiting.append((due, act, size))
         self.size += size
         if self._timer is None:
@@ -287,6 +285,7 @@ class _DelayLine:
 
     def _hand_on(self) -> None:
         self._timer = None
+        # From the front alone: a delay that was shortened lets nobody overtake.
         while self._waiting and self._waiting[0][0] <= self._loop.time():
             _, act, size = self._waiting.popleft()
             self.size -= size

@@ -164,7 +164,8 @@ async def test_who_gives_up_on_a_half_open_path_is_let_go() -> None:
         assert relay.accepted == 50
 
 
-async def test_a_component_keeps_its_connection_when_its_client_gave_up_on_a_half_open_path() -> None:
+@pytest.mark.parametrize("harshly", [False, True], ids=["ended", "reset"])
+async def test_a_component_keeps_its_connection_when_its_client_gave_up_on_a_half_open_path(harshly: bool) -> None:
     """As behind a dead path: the component is not told until the path is there again, and then by a reset."""
     ends: list[type[BaseException] | None] = []
 
@@ -181,6 +182,9 @@ async def test_a_component_keeps_its_connection_when_its_client_gave_up_on_a_hal
         reader, writer = await dial(relay)
         assert await reader.readexactly(5) == b"hello"
         await relay.half_open()
+        if harshly:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            writer.transport.abort()
         writer.close()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(QUIET_SECONDS):
