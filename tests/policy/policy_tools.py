@@ -34,10 +34,10 @@ def promtool(
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def run(program: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(program: str | Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs a tool to its end."""
     return subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, cwd=SHIPPED
+        [str(program), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, cwd=SHIPPED
     )
 
 
