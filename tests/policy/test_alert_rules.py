@@ -298,9 +298,9 @@ LONE_ERROR = [
 
 RARE_ERRORS = [
     series("http_requests_total", steady(7), status="200"),
-    series("http_requests_total", lambda second: second // 10, status="500"),
+    series("http_requests_total", lambda second: second // 8, status="500"),
 ]
-"""One request in 10 s, and each fails."""
+"""One request in 8 s, and each fails."""
 
 
 @pytest.mark.parametrize(
