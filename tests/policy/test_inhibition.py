@@ -149,19 +149,14 @@ def refused(phase: int) -> list[dict[str, str]]:
 
 
 def half_open(phase: int) -> list[dict[str, str]]:
-    """The database is silent: the exporter's scrape is lost, three requests a second end as errors after 1.2 s."""
-    late = counter(0, 3, 2)
+    """The database is silent: the exporter's scrape is lost, and each of four users gets an error after 3 s."""
+    given_up = counter(0, 1.25, 2)
+    errors: Value = lambda second: given_up(max(0, second - 3))  # noqa: E731
+    waited: Value = lambda second: 0.05 * second + 3 * (errors(second) or 0)  # noqa: E731
     return [
         exporter("up", during(1, 0), "mysql", 1 - phase),
         exporter("mysql_up", lambda second: None if ONSET <= second < HEALED else 1, "mysql", 1 - phase),
-        *application(
-            phase,
-            good=counter(9, 0, 2),
-            bad=lambda second: late(max(0, second - 1)),
-            seconds=counter(0.05, 4, 2),
-            queries=counter(0.05, 4, 2),
-            unavailable=lambda second: late(max(0, second - 1)),
-        ),
+        *application(phase, good=counter(9, 0, 2), bad=errors, seconds=waited, queries=waited, unavailable=errors),
     ]
 
 
@@ -264,7 +259,11 @@ OUTAGES: Mapping[str, tuple[Callable[[int], list[dict[str, str]]], str, set[str]
         "DatabaseDown",
         {"ErrorRatioCritical", "HighErrorRatio", "SlowQueries", "CacheHitRatioLow"},
     ),
-    "database half open": (half_open, "DatabaseDown", {"ErrorRatioCritical", "HighErrorRatio", "SlowQueries"}),
+    "database half open": (
+        half_open,
+        "DatabaseDown",
+        {"ErrorRatioCritical", "HighErrorRatio", "SlowQueries", "SlowResponses"},
+    ),
     "server killed": (killed, "ServerDown", {"ErrorRatioCritical"}),
     "server frozen": (frozen, "ServerDown", {"SlowResponses", "SlowQueries"}),
     "cache killed": (cache_killed, "CacheDown", {"HighErrorRatio", "CacheHitRatioLow"}),
