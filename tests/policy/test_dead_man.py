@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from policy_folders import SHIPPED, copy, loaded, sandbox
+from policy_folders import CHANNELS, FAULTS, KINDS, SHIPPED, copy, loaded, sandbox
 
 from harness.errors import PolicyError
 from harness.model.findings import Finding, Severity
 from harness.model.policy import rendered
 from harness.model.stack import ReceiverBinding
 from harness.policy.parse import dead_man
+from harness.policy.parse.policies import load
 from harness.policy.rewire.rewiring import Rewiring, rewire
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dead-mans-listener.md").read_text(encoding="utf-8")
@@ -213,16 +215,21 @@ def test_a_heartbeat_is_no_channel(tmp_path: Path) -> None:
     document["receivers"].append(beating)
     path.write_text(yaml.safe_dump(document))
     drills = yaml.safe_load((root / "drills.yaml").read_text())
-    for wanted, missing in ((False, set[str]()), (True, {"channel/no-receiver"})):
+    others = {name: key for name, key in CHANNELS.items() if key != "webhook_configs"}
+    for channels, wanted, missing in (
+        (CHANNELS, False, set[str]()),
+        (others, False, set()),
+        (CHANNELS, True, {"channel/no-receiver"}),
+    ):
         for rule in drills["priorities"].values():
             rule["channels"] = ["email", *(["push"] if wanted else [])]
         (root / "drills.yaml").write_text(yaml.safe_dump(drills))
-        assert _about_receivers(root) == missing
+        assert _about_receivers(root, channels) == missing
 
 
-def _about_receivers(root: Path) -> set[str]:
+def _about_receivers(root: Path, channels: Mapping[str, str]) -> set[str]:
     try:
-        found = loaded(root).findings
+        found = load(root, faults=FAULTS, channels=channels, components=KINDS).findings
     except PolicyError as error:
         found = error.findings
     return {one.id for one in found} & {"channel/no-receiver", "receiver/no-sink"}

@@ -194,8 +194,9 @@ async def test_a_silence_is_heard_and_its_end_too(tmp_path: Path, artifacts: Map
         await fault.apply(live.control)
         refused = await fault.prove(live.control, 2)
         assert await live.heard(Status.FIRING, refused.at) == set(BOTH)
-        restored = await fault.undo(live.control, 5)
-        assert await live.heard(Status.RESOLVED, restored.at) == set(BOTH)
+        healing = time.time()
+        await fault.undo(live.control, 5)
+        assert await live.heard(Status.RESOLVED, healing) == set(BOTH)
         told = live.inbox.notifications
         assert sorted((one.channel, one.status) for one in told) == [
             (channel, status) for channel in BOTH for status in (Status.FIRING, Status.RESOLVED)
@@ -214,8 +215,9 @@ async def test_a_prometheus_that_hangs_is_heard_of(tmp_path: Path, artifacts: Ma
         await fault.apply(live.control)
         frozen = await fault.prove(live.control, 5)
         assert await live.heard(Status.FIRING, frozen.at) == set(BOTH)
-        thawed = await fault.undo(live.control, 15)
-        assert await live.heard(Status.RESOLVED, thawed.at) == set(BOTH)
+        healing = time.time()  # what is healed may be heard before we have seen it
+        await fault.undo(live.control, 15)
+        assert await live.heard(Status.RESOLVED, healing) == set(BOTH)
 
 
 async def test_a_prometheus_that_crashed_works_again_without_a_word(

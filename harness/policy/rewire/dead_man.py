@@ -54,4 +54,4 @@ def rewire(document: dict[str, Value], edits: Edits, bindings: Sequence[Receiver
         edits.drop(where, section.name, section.dropped, _SINK)
         for own, theirs in section.settings.items():
             value = binding.settings[theirs].replace("{receiver}", quote(RECEIVER, safe=""))
-            edits.put(where, section.name, own, value, _SINK, secret=theirs in binding.secret)
+            edits.put(where, section.name, own, value, _SINK)
