@@ -36,7 +36,6 @@ from harness.observe.certificates import write_certificate
 from harness.observe.channels import Sink
 from harness.observe.channels.registry import CHANNELS
 from harness.observe.far_ends import FarEnds
-from harness.observe.far_ends import FarEnds
 from harness.observe.folder import unwritable, write_whole
 from harness.observe.hops import read_hops, wait_quiet
 from harness.observe.inbox import Inbox, Interference
@@ -247,7 +246,7 @@ class Rehearsal:
         """Every stage of the plan, one after another; changes are planted beside the first of them."""
         prometheus = stack.address("prometheus")
         timetable = self._script.timetable
-        limits = Limits()
+        limits = Limits(hard_stop_seconds=timetable.hard_stop.total_seconds())
         began = time.monotonic()
         since_wall = time.time()
         planted_enough = asyncio.Event()

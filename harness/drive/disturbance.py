@@ -12,8 +12,9 @@ from harness.model.stack import LANE_LABEL
 def disturbs(injection: Injection, timetable: Timetable, policies: Policies) -> Callable[[Mapping[str, str]], bool]:
     """Whether an alert with some labels, pending or firing in the injection's lane, would disturb it.
 
-    One that inhibits its alert does, whoever raised it. Else those do not that other tracks of the lane raise or
-    tolerate, for they are others' work, nor those that no drill raises, for nobody hears them.
+    One that inhibits its alert does, whoever raised it. Else those do not that the injection tolerates itself, nor those
+    that other tracks of the lane raise or tolerate, for they are others' work, nor those that no drill raises, for
+    nobody hears them.
     """
     alert = policies.alert(injection.alert)
     target = {**alert.labels, "alertname": alert.name, LANE_LABEL: injection.lane}
@@ -28,7 +29,8 @@ def disturbs(injection: Injection, timetable: Timetable, policies: Policies) -> 
         for other in timetable.injections
         if other.lane == injection.lane and other.track == injection.track
         for name in (other.alert, *other.tolerates)
-    }
+    } - set(injection.tolerates)
+    others |= set(injection.tolerates) - {injection.alert}
     unheard = {spared.alert for spared in policies.not_drilled}
 
     def disturbing(labels: Mapping[str, str]) -> bool:

@@ -100,7 +100,8 @@ class Injection:
 class Timetable:
     """What a run will try: every injection, in its lane and stage, with the critical path.
 
-    `lanes` are those that stand; injections into what all lanes share carry the lane `shared`, which is none of them.
+    After `hard_stop` nothing more is tried. `lanes` are those that stand; injections into what all lanes share carry
+    the lane `shared`, which is none of them.
     """
 
     profile: Profile
@@ -109,4 +110,5 @@ class Timetable:
     injections: tuple[Injection, ...]
     stages: tuple[Stage, ...]
     critical_path: timedelta
+    hard_stop: timedelta = timedelta(seconds=300)
     mix: dict[str, int] = field(default_factory=dict)

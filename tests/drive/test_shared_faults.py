@@ -218,7 +218,7 @@ def test_all_of_them_are_tried_here() -> None:
         ]
         assert fault.signal == "real"
         assert (fault.reach, fault.touches) == (
-            (Reach.SHARED, frozenset({"heartbeat"})) if name == "heartbeat-refused" else (Reach.ALONE, MONITORING)
+            (Reach.SHARED, frozenset({"heartbeat"})) if name in {"heartbeat-refused", "listener-crashed"} else (Reach.ALONE, MONITORING)
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.drive.faults import Reach
 from harness.drive.monitoring import CrashedPart
 
 
@@ -13,3 +14,5 @@ class ListenerCrashed(CrashedPart):
     component = "dead-mans-listener"
     called = "The dead man's listener"
     health = "/health"
+    touches = frozenset({"heartbeat"})
+    reach = Reach.SHARED  # the way of no other alert leads through it

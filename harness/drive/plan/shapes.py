@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from harness.model.plan import Profile
+from harness.model.plan import Profile, Reach, Traits
 from harness.model.policy import Drill, Priority
 
 MINIMUM_TRIALS = 2
@@ -25,6 +25,7 @@ class Shape:
         heal_within: the span from which the instant of healing is drawn: their group interval.
         every_priority_once: whether one drill stands for all of its priority.
         every_fault: whether the faults are tried that a drill reserves for the night.
+        hard_stop: how long the drills may take; what was not tried then is unverified.
     """
 
     injections: int
@@ -33,25 +34,37 @@ class Shape:
     heal_within: timedelta
     every_priority_once: bool = False
     every_fault: bool = False
+    hard_stop: timedelta = timedelta(seconds=300)
 
-    def chosen(self, drills: Sequence[Drill], costs: Mapping[str, timedelta]) -> list[Drill]:
+    def chosen(
+        self, drills: Sequence[Drill], costs: Mapping[str, timedelta], traits: Mapping[str, Traits]
+    ) -> list[Drill]:
         """The drills that this profile tries: all, or of each priority the one that costs least (the first of equals).
+
+        One that needs nothing but its lane goes before all others, since it can go on beside them.
 
         Args:
             drills: those that could be tried.
             costs: what one injection of an alert's drill costs.
+            traits: how far each fault reaches.
         """
         if not self.every_priority_once:
             return [*drills]
+
+        def dear(drill: Drill) -> tuple[bool, timedelta]:
+            return traits[drill.fault].reach is not Reach.LANE, costs[drill.alert]
+
         found = []
         for priority in Priority:
             of_priority = [drill for drill in drills if drill.priority is priority]
             if of_priority:
-                found.append(min(of_priority, key=lambda drill: costs[drill.alert]))
+                found.append(min(of_priority, key=dear))
         return found
 
     def faults(self, drill: Drill) -> tuple[str, ...]:
         """The faults that take turns in raising a drill's alert."""
+        if self.every_priority_once:
+            return (drill.fault,)
         return (*drill.faults, *(drill.nightly if self.every_fault else ()))
 
     def although(self, drill: Drill) -> tuple[str, ...]:
@@ -66,8 +79,17 @@ SHAPES: Mapping[Profile, Shape] = {
     Profile.SMOKE: Shape(
         injections=0, lanes=6, phase=_PHASE / 2, heal_within=_HEAL_WITHIN / 2, every_priority_once=True
     ),
-    # 93 and 153: one, respectively three of them may fail, and the lower bound is still at 95 %.
-    Profile.GATE: Shape(injections=93, lanes=12, phase=_PHASE, heal_within=_HEAL_WITHIN),
-    Profile.NIGHTLY: Shape(injections=153, lanes=12, phase=_PHASE, heal_within=_HEAL_WITHIN, every_fault=True),
+    # 93 are the least of which one may fail and the lower bound is still at 95 %. With 153, of which three may, a
+    # pipeline of 99.5 % passes in 99 % of all gates instead of 92 %, and the run is no longer for it.
+    Profile.GATE: Shape(injections=153, lanes=12, phase=_PHASE, heal_within=_HEAL_WITHIN),
+    # 208: five of them may fail.
+    Profile.NIGHTLY: Shape(
+        injections=208,
+        lanes=12,
+        phase=_PHASE,
+        heal_within=_HEAL_WITHIN,
+        every_fault=True,
+        hard_stop=timedelta(minutes=30),
+    ),
 }
 """The profiles, measured on two cores (`docs/verdicts.md` says what each of them may claim)."""

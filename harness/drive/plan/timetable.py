@@ -69,7 +69,7 @@ def plan(
     """
     shape = SHAPES[profile]
     asked = _chosen(drills, alerts, only)
-    chosen = asked if only else shape.chosen(asked, {drill.alert: cost(alerts[drill.alert]) for drill in asked})
+    chosen = asked if only else shape.chosen(asked, {drill.alert: cost(alerts[drill.alert]) for drill in asked}, traits)
     if lanes is not None and lanes < 1:
         raise UsageError(f"{lanes} lanes are too few", expected="at least one")
     draft = _Draft(shape, priorities, alerts, traits, seed)
@@ -93,6 +93,7 @@ def plan(
         injections=(*placed, *alone),
         stages=tuple(stages),
         critical_path=critical_path(stages),
+        hard_stop=shape.hard_stop,
         mix=dict(sorted(Counter(one.alert for one in (*placed, *alone) if one.control is None).items())),
     )
 
@@ -179,25 +180,37 @@ class _Draft:
         for one in (*controls, *trials):
             if one.stage == STAGE and one.lane != SHARED:
                 loads[one.track] = loads.get(one.track, timedelta(0)) + one.estimate
+        longest_row = max(
+            [*(spent / lanes for spent in loads.values()), *self._rows_of_what_is_shared(trials)], default=timedelta(0)
+        )
         while len(trials) < wanted and loads:
-            # Where they lengthen the run least; of equals the drill that was tried least.
             further = [
                 one
                 for drill in chosen
                 if (one := self._trial(drill, counts[drill.alert] + 1, track)).stage == STAGE and one.lane != SHARED
             ]
-            cheapest = min(
+            # What was tried least, as long as that does not make the run longer; else where it does so least.
+            best = min(
                 further,
                 key=lambda one: (
-                    (loads[one.track] + one.estimate) / lanes + one.estimate,
+                    max(longest_row, (loads[one.track] + one.estimate) / lanes),
                     counts[one.alert],
                     one.alert,
                 ),
             )
-            counts[cheapest.alert] += 1
-            loads[cheapest.track] += cheapest.estimate
-            trials.append(cheapest)
+            counts[best.alert] += 1
+            loads[best.track] += best.estimate
+            longest_row = max(longest_row, loads[best.track] / lanes)
+            trials.append(best)
         return trials, controls
+
+    def _rows_of_what_is_shared(self, trials: Sequence[Injection]) -> list[timedelta]:
+        """How long the tracks take that are not in lanes, and go on beside them."""
+        rows: dict[str, timedelta] = {}
+        for one in trials:
+            if one.stage == STAGE and one.lane == SHARED:
+                rows[one.track] = rows.get(one.track, timedelta(0)) + one.estimate
+        return [*rows.values()]
 
     def _trial(self, drill: Drill, number: int, track: Mapping[str, str]) -> Injection:
         faults = self.shape.faults(drill)
