@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.drive.plan.timetable import ALONE
 from harness.model.events import ComponentExited, ComponentRestarted
 from harness.model.plan import Profile
 from harness.model.policy import Target
+from harness.model.stack import SHARED
 from harness.model.verdicts import InjectionVerdict, TargetVerdict, Verdict
 from harness.verdict.record import Record, Story
 from harness.verdict.targets import SMOKE_CLAIMS_NOTHING, Sample
@@ -135,7 +135,7 @@ def _kill(story: Story, record: Record, verdict: InjectionVerdict | None) -> _Ki
 
 def _lives(record: Record, story: Story) -> Iterator[tuple[float, ComponentExited | ComponentRestarted]]:
     """The lives of the components within a fault's reach."""
-    lane = None if story.planned.stage == ALONE else story.planned.lane
+    lane = None if story.planned.lane == SHARED else story.planned.lane
     return ((at, one) for at, one in record.lives if one.lane == lane)
 
 
