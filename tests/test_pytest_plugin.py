@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import yaml
 from ledgers import CHANNELS, Play, smoke, targets
 from recorded_runs import write_run
 
@@ -33,6 +34,11 @@ ROOT = Path(__file__).parents[1]
 EVERY_CELL = {
     f"{alert}-{channel}" for alert in ("ServerDown", "DatabaseUnreachable", "HighErrorRatio") for channel in CHANNELS
 }
+DRILLS = (
+    ("ServerDown", "critical", "server-killed"),
+    ("DatabaseUnreachable", "critical", "database-refused"),
+    ("HighErrorRatio", "high", "posts-table-missing"),
+)
 PLUGIN = 'pytest_plugins = ["harness.pytest_plugin"]\n'
 LOG = "".join(f"line {number} of alertmanager\n" for number in range(1, 21))
 
@@ -84,11 +90,25 @@ class Project:
 
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped policies, with the names of the synthetic ledger's alerts."""
+    """The shipped policies, with the names, drills and channels of the synthetic ledger."""
     root = tmp_path_factory.mktemp("project") / "policies"
     shutil.copytree(ROOT / "policies", root)
     for path in filter(Path.is_file, root.rglob("*")):
         path.write_text(path.read_text().replace("DatabaseDown", "DatabaseUnreachable"))
+    (root / "conditions.yaml").unlink(missing_ok=True)
+    drills = yaml.safe_load((root / "drills.yaml").read_text())
+    alerts = [one["alert"] for one in (*drills["drills"], *drills["not_drilled"])]
+    promise = {"channels": [*CHANNELS], "deadline": "30s"}
+    whole = {
+        "priorities": dict.fromkeys(("critical", "high", "medium", "low"), promise),
+        "drills": [{"alert": alert, "priority": priority, "fault": fault} for alert, priority, fault in DRILLS],
+        "not_drilled": [
+            {"alert": alert, "why": "The synthetic ledger does not know it."}
+            for alert in alerts
+            if alert not in {name for name, _, _ in DRILLS}
+        ],
+    }
+    (root / "drills.yaml").write_text(yaml.safe_dump(whole))
     return root
 
 

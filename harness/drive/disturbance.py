@@ -12,7 +12,7 @@ from harness.model.stack import LANE_LABEL
 def disturbs(injection: Injection, timetable: Timetable, policies: Policies) -> Callable[[Mapping[str, str]], bool]:
     """Whether an alert with some labels, pending or firing in the injection's lane, would disturb it.
 
-    One that inhibits its alert does, whoever raised it. Else those do not that the injection tolerates itself, nor those
+    One that inhibits its alert does, whoever raised it. Else those do not that the injection tolerates, nor those
     that other tracks of the lane raise or tolerate, for they are others' work, nor those that no drill raises, for
     nobody hears them.
     """

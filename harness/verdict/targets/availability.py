@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from harness.drive.plan.timetable import ALONE
 from harness.model.events import ComponentExited, ComponentRestarted
 from harness.model.plan import Profile
 from harness.model.policy import Target
@@ -135,7 +136,8 @@ def _kill(story: Story, record: Record, verdict: InjectionVerdict | None) -> _Ki
 
 def _lives(record: Record, story: Story) -> Iterator[tuple[float, ComponentExited | ComponentRestarted]]:
     """The lives of the components within a fault's reach."""
-    lane = None if story.planned.lane == SHARED else story.planned.lane
+    shared = story.planned.lane == SHARED or story.planned.stage == ALONE
+    lane = None if shared else story.planned.lane
     return ((at, one) for at, one in record.lives if one.lane == lane)
 
 
