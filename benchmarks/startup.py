@@ -5,6 +5,7 @@ Prints medians of whole processes; figures are compared with each other within o
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def main() -> None:
     """Measures and prints one line for each command."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     tocsin = [sys.executable, "-m", "harness"]
+    sys.stdout.write(f"{os.cpu_count()} cores\n")
     bare = median([sys.executable, "-c", "pass"], runs)
     for name, arguments in (("--version", ["--version"]), ("stack fetch, all cached", ["stack", "fetch"])):
         found = median([*tocsin, *arguments], runs)
