@@ -5,7 +5,10 @@ from __future__ import annotations
 from harness.drive.faults import Fault
 from harness.drive.faults.alertmanager_crashed import AlertmanagerCrashed
 from harness.drive.faults.alertmanager_down import AlertmanagerDown
+from harness.drive.faults.cache_cold import CacheCold
 from harness.drive.faults.cache_killed import CacheKilled
+from harness.drive.faults.comments_unreadable import CommentsUnreadable
+from harness.drive.faults.connections_exhausted import ConnectionsExhausted
 from harness.drive.faults.database_half_open import DatabaseHalfOpen
 from harness.drive.faults.database_killed import DatabaseKilled
 from harness.drive.faults.database_refused import DatabaseRefused
@@ -14,15 +17,18 @@ from harness.drive.faults.database_slow import DatabaseSlow
 from harness.drive.faults.disk_filled import DiskFilled
 from harness.drive.faults.exporter_crashed import ExporterCrashed
 from harness.drive.faults.exporter_killed import ExporterKilled
+from harness.drive.faults.heap_filled import HeapFilled
 from harness.drive.faults.heartbeat_refused import HeartbeatRefused
 from harness.drive.faults.host_cpu_busy import HostCpuBusy
 from harness.drive.faults.host_memory_full import HostMemoryFull
 from harness.drive.faults.host_memory_high import HostMemoryHigh
 from harness.drive.faults.listener_crashed import ListenerCrashed
+from harness.drive.faults.login_burst import LoginBurst
 from harness.drive.faults.mail_hanging import MailHanging
 from harness.drive.faults.mail_refusing_content import MailRefusingContent
 from harness.drive.faults.mail_refusing_recipient import MailRefusingRecipient
 from harness.drive.faults.network_flood import NetworkFlood
+from harness.drive.faults.posts_locked import PostsLocked
 from harness.drive.faults.posts_table_missing import PostsTableMissing
 from harness.drive.faults.prometheus_crashed import PrometheusCrashed
 from harness.drive.faults.prometheus_frozen import PrometheusFrozen
@@ -67,4 +73,10 @@ FAULTS: tuple[Fault, ...] = (
     ExporterKilled(),
     ExporterCrashed(),
     ScrapesLost(),
+    ConnectionsExhausted(),
+    PostsLocked(),
+    CommentsUnreadable(),
+    CacheCold(),
+    HeapFilled(),
+    LoginBurst(),
 )

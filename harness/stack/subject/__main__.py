@@ -22,6 +22,7 @@ from harness.stack.subject.domain import Sessions, StorageError
 from harness.stack.subject.logs import Journal
 from harness.stack.subject.metrics import Metrics
 from harness.stack.subject.mysql import STATEMENTS, MySQLStore
+from harness.stack.subject.previews import Previews
 from harness.stack.subject.sessions import RedisPostCache, RedisSessions, connect
 from harness.stack.subject.settings import Settings
 
@@ -29,7 +30,7 @@ RETRY_SECONDS: Final = 0.25
 """Between two attempts to make the tables."""
 
 COUNT_SECONDS: Final = 2.0
-"""Between two counts of who is active: one scrape interval."""
+"""Between two counts of who is active, and two looks for previews that are too old: one scrape interval."""
 
 SHUTDOWN_SECONDS: Final = 0.1
 """For requests that are under way when we are told to end."""
@@ -68,7 +69,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             raise AddressTaken(f"The subject cannot listen on {where}", seen=error.strerror) from error
         async with asyncio.TaskGroup() as background:
             tables = background.create_task(_make_tables(store, journal, stop))
-            active = background.create_task(_count_active(sessions, metrics, stop))
+            active = background.create_task(_look_after(sessions, metrics, parts.previews, stop))
             await stop.wait()
             tables.cancel()
             active.cancel()
@@ -89,8 +90,9 @@ async def _make_tables(store: MySQLStore, journal: Journal, stop: asyncio.Event)
             return
 
 
-async def _count_active(sessions: Sessions, metrics: Metrics, stop: asyncio.Event) -> None:
+async def _look_after(sessions: Sessions, metrics: Metrics, previews: Previews, stop: asyncio.Event) -> None:
     while not stop.is_set():
+        previews.forget_old()
         try:
             metrics.active(await sessions.active())
         except StorageError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -15,6 +15,7 @@ from harness.stack.subject.handlers import ROUTES, Api
 from harness.stack.subject.logs import Journal
 from harness.stack.subject.metrics import CONTENT_TYPE, Metrics
 from harness.stack.subject.middleware import Observation
+from harness.stack.subject.previews import Previews
 
 METRICS_PATH: Final = "/api/performance/metrics"
 LARGEST_BODY_BYTES: Final = 64 * 1024
@@ -32,6 +33,7 @@ class Parts:
     journal: Journal
     environment: str
     instance: str
+    previews: Previews = field(default_factory=Previews)
 
 
 def build(parts: Parts) -> web.Application:
@@ -45,7 +47,7 @@ def build(parts: Parts) -> web.Application:
         return await observation(request, handler)
 
     app = web.Application(middlewares=[observe], client_max_size=LARGEST_BODY_BYTES)
-    api = Api(parts.store, parts.sessions, parts.cache, parts.metrics)
+    api = Api(parts.store, parts.sessions, parts.cache, parts.metrics, parts.previews)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, partial(route.handler, api))
         parts.metrics.expect_route(route.method, route.path, (route.success, *_ERROR_STATUSES))

@@ -29,6 +29,7 @@ from harness.stack.subject.domain import (
 )
 from harness.stack.subject.metrics import Action, Metrics
 from harness.stack.subject.passwords import hash_password, verify_password
+from harness.stack.subject.previews import Previews
 
 COOKIE: Final = "session"
 LIST_LIMIT: Final = 20
@@ -69,6 +70,7 @@ class Api:
     sessions: Sessions
     cache: PostCache
     metrics: Metrics
+    previews: Previews
 
     async def register(self, request: web.Request) -> web.Response:
         """A new user: 201, or 409 when the name is taken."""
@@ -98,10 +100,12 @@ class Api:
         return response
 
     async def logout(self, request: web.Request) -> web.Response:
-        """Ends the session: 204, also when there was none."""
+        """Ends the session and drops its previews: 204, also when there was none."""
         token = request.cookies.get(COOKIE)
         if token:
             await self.sessions.close(token)
+        if (session := request[CALLER].session) is not None:
+            self.previews.end(session)
         response = web.Response(status=204)
         response.del_cookie(COOKIE, path="/")
         return response
@@ -151,6 +155,16 @@ class Api:
             raise Refused(404, "there is no such post") from None
         return web.json_response(_comment(comment), status=201)
 
+    async def upload_preview(self, request: web.Request) -> web.Response:
+        """A preview of an image, as the body itself: 201 with its number; 411 without a length, 415 for no image."""
+        owner = request[CALLER].needed()
+        if not request.content_type.startswith("image/"):
+            raise Refused(415, "a preview is an image")
+        if request.content_length is None:
+            raise Refused(411, "say how long the preview is")
+        number = await self.previews.keep(owner, request.content_length, request.content.iter_any())
+        return web.json_response({"number": number}, status=201)
+
     async def _keep(self, post: Post) -> None:
         try:
             await self.cache.put(post)
@@ -182,6 +196,7 @@ ROUTES: Final = (
     Route("GET", "/api/posts/{id}", "posts", Action.READ_POST, 200, Api.read_post),
     Route("GET", "/api/posts/{id}/comments", "comments", Action.LIST_COMMENTS, 200, Api.list_comments),
     Route("POST", "/api/posts/{id}/comments", "comments", Action.CREATE_COMMENT, 201, Api.create_comment),
+    Route("POST", "/api/previews", "previews", Action.UPLOAD_PREVIEW, 201, Api.upload_preview),
 )
 
 

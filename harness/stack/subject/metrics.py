@@ -49,6 +49,7 @@ class Action(StrEnum):
     CREATE_POST = "create_post"
     LIST_COMMENTS = "list_comments"
     CREATE_COMMENT = "create_comment"
+    UPLOAD_PREVIEW = "upload_preview"
 
 
 class _Memory(Collector):

@@ -26,7 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from harness.stack.subject.domain import Active, Post, QueryFailed, Session, Unavailable, User
 
 DEADLINE_SECONDS: Final = 0.4
-"""For one exchange, connecting included. A request asks Redis twice and the database once: 2 s in all at the worst."""
+"""For one exchange, connecting included. A request asks Redis twice and the database once: 4 s in all at the worst."""
 
 SESSION_SECONDS: Final = 1800
 """A session ends when it was not used for half an hour."""
