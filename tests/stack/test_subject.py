@@ -16,17 +16,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from harness.errors import UsageError
 from harness.stack.subject import passwords
 from harness.stack.subject.app import METRICS_PATH, Parts, build
-from harness.stack.subject.domain import QueryFailed, StorageError, Unavailable
+from harness.stack.subject.domain import QueryFailed, Session, StorageError, Unavailable
 from harness.stack.subject.handlers import ROUTES
 from harness.stack.subject.logs import Journal
 from harness.stack.subject.memory import MemoryPostCache, MemorySessions, MemoryStore
 from harness.stack.subject.metrics import Metrics
 from harness.stack.subject.mysql import Statement
+from harness.stack.subject.previews import KEPT_SECONDS, LARGEST_BYTES, Previews
 from harness.stack.subject.sessions import session_id
 from harness.stack.subject.settings import Settings
 
 ACCOUNT = {"name": "bob", "password": "correct horse"}
 LIMIT = 192 * 1024 * 1024
+IMAGE = {"Content-Type": "image/bmp"}
 REFUSED = Unavailable("Can't connect", code="2003", query="SELECT 1", parameters=("7",), seconds=0.25)
 BROKEN = QueryFailed("Table 'app.posts' doesn't exist", code="1146", query="SELECT * FROM posts", seconds=0.001)
 ENVIRONMENT = {
@@ -46,13 +48,18 @@ class Platform:
     """One instance with its parts at hand."""
 
     directory: Path
+    clock: list[float] = field(default_factory=lambda: [1000.0])
     store: MemoryStore = field(default_factory=MemoryStore)
     sessions: MemorySessions = field(default_factory=MemorySessions)
     cache: MemoryPostCache = field(default_factory=MemoryPostCache)
     metrics: Metrics = field(
         default_factory=lambda: Metrics(environment="lane-01", instance="cp-1", heap_limit_bytes=LIMIT)
     )
+    previews: Previews = field(init=False)
     client: Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.previews = Previews(lambda: self.clock[0])
 
     async def log_in(self) -> None:
         """Registers and logs in; the client keeps the cookie."""
@@ -88,7 +95,10 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     """An instance that serves."""
     platform = Platform(tmp_path / "logs")
     with Journal(platform.directory, platform.metrics.log_line_lost) as journal:
-        parts = Parts(platform.store, platform.sessions, platform.cache, platform.metrics, journal, "lane-01", "cp-1")
+        parts = Parts(
+            platform.store, platform.sessions, platform.cache, platform.metrics, journal, "lane-01", "cp-1",
+            platform.previews,
+        )  # fmt: skip
         async with TestClient(TestServer(build(parts))) as client:
             platform.client = client
             yield platform
@@ -101,8 +111,9 @@ async def _json(response: ClientResponse) -> Mapping[str, object]:
 
 
 async def test_a_member_posts_comments_and_leaves(platform: Platform) -> None:
-    """Register, log in, post, read, comment, log out: each answers as agreed, and each is counted once."""
+    """Register, log in, preview, post, read, comment, log out: each answers as agreed, and each is counted once."""
     await platform.log_in()
+    assert (await platform.client.post("/api/previews", data=b"BM", headers=IMAGE)).status == 201
     created = await platform.client.post("/api/posts", json={"title": "A question", "body": "How?"})
     post = await _json(created)
     assert (created.status, post["author"], post["title"]) == (201, "bob", "A question")
@@ -340,6 +351,87 @@ async def test_memory_moves_with_what_is_held(platform: Platform) -> None:
     assert after is not None
     assert after - before > len(ballast) * 0.8
     assert await platform.value("nodejs_memory_usage_bytes", type="heapTotal") == LIMIT
+
+
+async def test_previews_are_held_until_their_session_ends(platform: Platform) -> None:
+    """Each upload is memory that the process holds; logging out gives all of it back, and another member's stays."""
+    await platform.log_in()
+    preview = bytes(LARGEST_BYTES)
+    before = await platform.value("nodejs_memory_usage_bytes", type="heapUsed")
+    for number in range(1, 31):
+        answer = await platform.client.post("/api/previews", data=preview, headers=IMAGE)
+        assert (answer.status, await _json(answer)) == (201, {"number": number})
+    held = await platform.value("nodejs_memory_usage_bytes", type="heapUsed")
+    other = Session("another", 7, "eve")
+    await platform.previews.keep(other, 2, _pieces(b"BM"))
+    assert (await platform.client.post("/api/auth/logout")).status == 204
+    after = await platform.value("nodejs_memory_usage_bytes", type="heapUsed")
+    assert before is not None
+    assert held is not None
+    assert after is not None
+    assert held - before >= 30 * LARGEST_BYTES
+    assert held - after >= 29 * LARGEST_BYTES
+    assert len(platform.previews) == 1
+    platform.previews.end(other)
+    assert len(platform.previews) == 0
+
+
+async def test_previews_are_forgotten_after_ten_minutes(platform: Platform) -> None:
+    """Not a moment earlier, and each by its own age."""
+    await platform.log_in()
+    await platform.client.post("/api/previews", data=b"BM", headers=IMAGE)
+    platform.clock[0] += 1
+    await platform.client.post("/api/previews", data=b"BM", headers=IMAGE)
+    left = []
+    for passed in (KEPT_SECONDS - 1.5, 0.5, 1.0):
+        platform.clock[0] += passed
+        platform.previews.forget_old()
+        left.append(len(platform.previews))
+    assert left == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", IMAGE, 400),
+        (bytes(LARGEST_BYTES + 1), IMAGE, 413),
+        (b"GIF", {"Content-Type": "text/html"}, 415),
+        (b"BM", IMAGE, 201),
+    ],
+    ids=["empty", "too large", "no image", "the twin"],
+)
+async def test_what_is_no_preview_is_refused(
+    platform: Platform, body: bytes, headers: Mapping[str, str], status: int
+) -> None:
+    """With a reason, and nothing is held."""
+    await platform.log_in()
+    answer = await platform.client.post("/api/previews", data=body, headers=headers)
+    assert (answer.status, len(platform.previews)) == (status, int(status == 201))
+
+
+async def test_a_preview_needs_a_session_and_a_length(platform: Platform) -> None:
+    """Nobody's is 401; one whose length nobody knows beforehand is 411."""
+    assert (await platform.client.post("/api/previews", data=b"BM", headers=IMAGE)).status == 401
+    await platform.log_in()
+    assert (await platform.client.post("/api/previews", data=_pieces(b"BM"), headers=IMAGE)).status == 411
+    assert len(platform.previews) == 0
+
+
+async def test_a_preview_that_breaks_off_is_not_held(platform: Platform) -> None:
+    """The connection ends in the middle: nothing of it stays."""
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"B"
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await platform.previews.keep(Session("one", 1, "ada"), 2, broken())
+    assert len(platform.previews) == 0
+
+
+async def _pieces(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 async def test_a_password_is_verified_by_its_own_cost(monkeypatch: pytest.MonkeyPatch) -> None:
