@@ -6,6 +6,7 @@ Pure: no clock, no files.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from harness.model.notifications import Notification, Status
@@ -22,6 +23,7 @@ CUT = "cut"
 _NOT_READ = {LINKS, FALLBACK, CUT}
 
 _WORD = "A-Za-z0-9_-"
+_TOKEN = re.compile(rf"[{_WORD}]+")
 
 # A colour is the second witness, after the title: `danger` and `good` come from Alertmanager's own template.
 _COLOURS = {"danger": Status.FIRING, "warning": Status.FIRING, "good": Status.RESOLVED}
@@ -46,9 +48,15 @@ def speaks_of(notification: Notification, alert: str, lane: str) -> bool:
     A word ends where neither a letter, a digit, `_` nor `-` goes on: lane-1 is not lane-10, HighErrorRatio is not
     HighErrorRatioCritical. Marks count (a lane may have a channel of its own), targets of links do not.
     """
+    return {alert, lane} <= spoken(notification, (alert, lane))
+
+
+def spoken(notification: Notification, words: Iterable[str]) -> set[str]:
+    """Those of the words that a message says as whole words, where a person can read them (see `speaks_of`)."""
     marks = "\n".join(value for name, value in notification.marks.items() if name not in _NOT_READ)
     shown = f"{notification.title}\n{notification.text}\n{marks}"
-    return has_word(shown, alert) and has_word(shown, lane)
+    said = set(_TOKEN.findall(shown))
+    return {word for word in words if word in said or (not _TOKEN.fullmatch(word) and has_word(shown, word))}
 
 
 def has_word(text: str, word: str) -> bool:

@@ -10,7 +10,7 @@ from harness.model.notifications import Notification, ReceivedAlert, Status
 from harness.model.policy import rendered
 from harness.model.stack import LANE_LABEL
 from harness.model.time import Instant
-from harness.observe.attribution import says, speaks_of
+from harness.observe.attribution import says, spoken
 from harness.verdict.record import Record, Story
 
 _RACE_SECONDS = 2.0
@@ -36,14 +36,19 @@ def attribute(record: Record) -> Attribution:
     unexpected: dict[str, list[str]] = defaultdict(list)
     unexplained = []
     names = {drill.alert for drill in record.drills} | {one.labels.get("alertname", "") for one in record.received}
+    names |= {story.planned.alert for story in record.stories}
+    lanes = {story.planned.lane for story in record.stories}
     for message in record.messages:
-        under_way = [story for story in record.stories if story.covers(message.arrived.wall)]
+        said = spoken(message, names | lanes)
+        under_way = [
+            story for story in record.stories if story.planned.lane in said and story.covers(message.arrived.wall)
+        ]
         explained = False
         for story in under_way:
             planned = story.planned
-            own = speaks_of(message, planned.alert, planned.lane)
+            own = planned.alert in said
             beside = _beside(story, under_way)
-            others = _others(message, story, record, names, mentioned_beside=own)
+            others = _others(message, story, record, said & names, mentioned_beside=own)
             strange = sorted(others - set(planned.tolerates) - _earlier(message, story, record) - beside)
             if story is _latest(story, under_way):
                 unexpected[planned.id].extend(f"{_told(message)} speaks of {name}" for name in strange)
@@ -140,17 +145,16 @@ def _over(post: ReceivedAlert, at: float) -> bool:
     return post.resolved or (post.ends_at is not None and post.ends_at <= at)
 
 
-def _others(
-    message: Notification, story: Story, record: Record, names: set[str], *, mentioned_beside: bool
-) -> set[str]:
-    """Other alerts of this lane that the message speaks of.
+def _others(message: Notification, story: Story, record: Record, said: set[str], *, mentioned_beside: bool) -> set[str]:
+    """Of the alerts that a message of this lane speaks of those that are not the injection's own.
 
     Beside its own alert a message may mention another's name in prose, so there only those count that Alertmanager
     was handed as firing since the fault began.
     """
     planned = story.planned
-    if mentioned_beside:
-        names = {
+    others = said - {planned.alert}
+    if mentioned_beside and others:
+        others &= {
             post.labels.get("alertname", "")
             for post in record.received
             if post.labels.get(LANE_LABEL) == planned.lane
@@ -158,7 +162,7 @@ def _others(
             and story.covers(post.received.wall)
             and post.received.wall <= message.arrived.wall
         }
-    return {name for name in names if name != planned.alert and name and speaks_of(message, name, planned.lane)}
+    return others
 
 
 def _earlier(message: Notification, story: Story, record: Record) -> set[str]:
