@@ -91,7 +91,8 @@ def test_a_folder_without_listener_is_whole(tmp_path: Path) -> None:
 
 
 def undrilled(root: Path) -> None:
-    """Takes every mention of the listener's alert out of a folder's drills.yaml."""
+    """Takes every mention of the listener's alert out of a folder's drills.yaml, and what a plan asks for with it."""
+    (root / "conditions.yaml").unlink()
     path = root / "drills.yaml"
     document = yaml.safe_load(path.read_text())
     for kind in ("drills", "not_drilled"):
