@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from harness.drive.database import DATABASE, DATABASE_ERRORS, connected, database_facts
 from harness.drive.faults import LaneControl
 from harness.drive.lasting import Deed, LastingFault, Turns
-from harness.drive.look import Look
+from harness.drive.look import LOOK_SECONDS, Look
 from harness.drive.tally import LEAST_REQUESTS, SUBJECT, Tally
 from harness.model.stack import Address
 
@@ -24,7 +24,8 @@ MEAN_SECONDS = 1.0
 """The plan's condition: mean response time at or above 1 s."""
 _WAIT_SECONDS = 1.0
 _QUICK_SECONDS = 0.5
-_LOOK_SECONDS = 4.0
+_PATIENCE_SECONDS = 4.0
+"""How long our own statement waits: longer than a lock is held."""
 
 
 class PostsLocked(LastingFault):
@@ -57,7 +58,7 @@ class PostsLocked(LastingFault):
 
     async def well(self, control: LaneControl) -> Look:
         """A statement of our own is quick."""
-        seconds = await _read(database_facts(control))
+        seconds = await _read(database_facts(control), LOOK_SECONDS)
         if isinstance(seconds, str):
             return Look(False, seconds)
         return Look(seconds < _QUICK_SECONDS, f"reading a post from its table took {seconds:.3f} s")
@@ -95,7 +96,9 @@ class _Locking:
     async def look(self) -> Look:
         # Our own statement waits beside the looks; of those that have ended the slowest counts.
         if self._reading is None:
-            self._reading = asyncio.create_task(_read(self._facts), name="a statement that waits for the posts")
+            self._reading = asyncio.create_task(
+                _read(self._facts, _PATIENCE_SECONDS), name="a statement that waits for the posts"
+            )
         if self._reading.done():
             seconds = self._reading.result()
             self._longest, self._why = (self._longest, seconds) if isinstance(seconds, str) else (seconds, "")
@@ -117,10 +120,10 @@ class _Locking:
             await asyncio.wait({self._reading})
 
 
-async def _read(facts: Mapping[str, str]) -> float | str:
+async def _read(facts: Mapping[str, str], within_seconds: float) -> float | str:
     """How many seconds it takes to read a post from its table; a clause that says why where it cannot be read."""
     try:
-        async with asyncio.timeout(_LOOK_SECONDS), connected(facts) as cursor:
+        async with asyncio.timeout(within_seconds), connected(facts) as cursor:
             begun = time.monotonic()
             await cursor.execute("SELECT id FROM posts LIMIT 1")
             await cursor.fetchall()
