@@ -337,22 +337,6 @@ def test_rules_and_templates_are_copied_byte_for_byte() -> None:
         assert files[name] == policies.documents[name] == (policies.root / name).read_text(encoding="utf-8")
 
 
-def test_the_cold_configuration_has_no_rules_and_scrapes_soon() -> None:
-    """Prometheus starts without rules and scrapes every target each 500 ms; the rest is the same."""
-    rewired = rewire(shipped(), SANDBOX)
-    warm, cold = prometheus(rewired), yaml.safe_load(rewired.cold)
-    assert (cold.pop("rule_files"), warm.pop("rule_files")) == ([], ["alerts/*.rules.yml"])
-    for scraping in (cold, warm):
-        for part in (scraping["global"], *scraping["scrape_configs"]):
-            part.pop("scrape_timeout", None)
-    assert {job.pop("scrape_interval", None) for job in cold["scrape_configs"]} == {None}
-    assert cold["global"].pop("scrape_interval") == "500ms"
-    assert warm["global"].pop("scrape_interval") == "2s"
-    for job in warm["scrape_configs"]:
-        job.pop("scrape_interval", None)
-    assert cold == warm
-
-
 def test_the_users_files_are_never_written(tmp_path: Path) -> None:
     """Loading and rewiring leave every byte and every time stamp as they were."""
     root = copy(tmp_path)
@@ -544,16 +528,15 @@ def test_odd_spellings_survive() -> None:
 
 @pytest.mark.stack
 def test_the_copy_is_accepted(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
-    """Promtool and amtool accept the copy, warm and cold."""
+    """Promtool and amtool accept the copy."""
     rewired = rewire(shipped(), SANDBOX)
-    for name, text in {**rewired.files, "cold.yml": rewired.cold}.items():
+    for name, text in rewired.files.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     promtool, amtool = artifacts["prometheus"].programs["promtool"], artifacts["alertmanager"].programs["amtool"]
     for command in (
         [promtool, "check", "config", "prometheus.yml"],
-        [promtool, "check", "config", "cold.yml"],
         [amtool, "check-config", "alertmanager.yml"],
     ):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)

@@ -13,22 +13,14 @@ from harness.policy.parse.yaml import Node, Table, compose
 from harness.policy.rewire import alertmanager, dead_man, prometheus
 from harness.policy.rewire.document import Edits, Value, dump, entries, settings, values
 
-COLD_SCRAPE_INTERVAL = "500ms"
-"""How often targets are scraped until the rules are loaded."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rewiring:
     """The copy: text by path relative to the policies folder, and how it differs from what production runs.
 
-    `cold` is prometheus.yml to start with: without its rules, since rules that are loaded before the first samples are
-    there fire falsely, and with every target scraped each 500 ms, since the first scrape comes up to one interval after
-    the 5 s that Prometheus takes to find its targets. What is scraped and when is production's again with the rules.
     `findings` name what could not be taken along.
     """
 
     files: Mapping[str, str]
-    cold: str
     differences: tuple[Difference, ...]
     findings: tuple[Finding, ...]
 
@@ -55,7 +47,6 @@ def rewire(policies: Policies, sandbox: Sandbox) -> Rewiring:
     listening = _dead_man(policies, files, sandbox)
     return Rewiring(
         files=MappingProxyType(files),
-        cold=dump(_cold(scraping)),
         differences=(*to_prometheus.differences, *targets.differences, *to_alertmanager.differences, *listening),
         findings=tuple(prometheus.undiscoverable(tree, policies.documents)),
     )
@@ -70,22 +61,6 @@ def _dead_man(policies: Policies, files: dict[str, str], sandbox: Sandbox) -> tu
     dead_man.rewire(speaking, edits, sandbox.bindings)
     files[policies.dead_man_file] = dump(speaking)
     return tuple(edits.differences)
-
-
-def _cold(scraping: Mapping[str, Value]) -> Value:
-    """The configuration to start with."""
-    own = ("scrape_interval", "scrape_timeout")
-    general = {name: value for name, value in settings(scraping.get("global")).items() if name not in own}
-    jobs: list[Value] = [
-        {name: value for name, value in settings(job).items() if name not in own}
-        for job in entries(scraping.get("scrape_configs"))
-    ]
-    return {
-        **scraping,
-        "global": {**general, "scrape_interval": COLD_SCRAPE_INTERVAL, "scrape_timeout": COLD_SCRAPE_INTERVAL},
-        "rule_files": [],
-        "scrape_configs": jobs,
-    }
 
 
 def _tree(policies: Policies, file: str) -> Node:
