@@ -13,6 +13,7 @@ from ledgers import EPOCH, injection, message, numbered
 from harness import errors
 from harness.cli import _parser
 from harness.drive.faults.registry import FAULTS
+from harness.drive.scenes.registry import SCENES
 from harness.errors import HarnessError
 from harness.model.events import ComponentReady, Injected, InjectionPlanned, Payload, Progress, RunStarted
 from harness.model.stack import ComponentReport
@@ -124,8 +125,9 @@ def test_every_file_of_ours_that_is_named_exists(path: Path) -> None:
     [
         ("faults", [fault.id for fault in FAULTS], r"# {}$"),
         ("channels", [channel.name for channel in CHANNELS], r"# Channel: "),
+        ("scenes", [scene.id for scene in SCENES], r"# {}$"),
     ],
-    ids=["faults", "channels"],
+    ids=["faults", "channels", "scenes"],
 )
 def test_every_part_has_its_page(folder: str, ids: list[str], title: str) -> None:
     """One page each under its own name, and no page of something that there is not."""
@@ -164,10 +166,10 @@ def test_the_changelog_tells_of_what_is_not_released_yet() -> None:
 
 def test_the_run_that_the_readme_shows_looks_like_one() -> None:
     """Its lines are those that progress would print for such events."""
-    begins = "every target is scraped, load flows, the rules are loaded: the drills begin"
-    assert begins in (ROOT / "harness" / "run.py").read_text(encoding="utf-8")
+    begins = "every target is scraped, load flows, no alert is left: the drills begin"
+    assert begins in (ROOT / "harness" / "rehearsal.py").read_text(encoding="utf-8")
     events: list[Payload] = [
-        RunStarted("20261123T130043Z-ac5c", "0.1.0", "smoke", 766989, 1, "abc", "process", 1.0, "policies", 2),
+        RunStarted("20261123T130043Z-ac5c", "0.1.0", "gate", 766989, 1, "abc", "process", 1.0, "policies", 2),
         InjectionPlanned(injection("ServerDown", 1, "lane-01")),
         ComponentReady(ComponentReport("mysql", "10.11.19", "process", "apt", 1.18), "lane-01", "mysql.lane-01.log"),
         Progress(begins),
