@@ -11,7 +11,8 @@ from harness.model.policy import Policies
 from harness.model.stack import Difference, Sandbox
 from harness.policy.parse.yaml import Node, Table, compose
 from harness.policy.rewire import alertmanager, dead_man, prometheus
-from harness.policy.rewire.document import Edits, Value, dump, entries, settings, values
+from harness.policy.rewire.document import Edits, Value, dump, entries, values
+
 
 @dataclass(frozen=True, slots=True)
 class Rewiring:
