@@ -14,6 +14,7 @@ EVERYWHERE = {"errors", "model"}
 DOORS = {"run", "rehearsal", "cli", "pytest_plugin", "doctor", "__main__"}
 SIBLINGS = (
     "drive/faults",
+    "drive/scenes",
     "observe/channels",
     "stack/components",
     "stack/runtimes",
@@ -24,6 +25,7 @@ SIBLINGS = (
 # Modules of those folders that are not siblings but what the siblings share, or the tuple that lists them.
 SHARED = {
     "drive/faults": {"registry"},
+    "drive/scenes": {"registry"},
     "observe/channels": {"registry", "webhook"},
     "stack/components": {"registry"},
     "stack/runtimes": set(),

@@ -9,6 +9,23 @@ from harness.model.policy import Policies
 from harness.model.stack import LANE_LABEL
 
 
+def disturbs_scenes(policies: Policies) -> Callable[[Mapping[str, str]], bool]:
+    """Whether an alert with some labels, pending or firing in a scene's lane, would disturb the scene.
+
+    Every alert does that somebody hears, and every other one that inhibits anybody.
+    """
+    unheard = {spared.alert for spared in policies.not_drilled}
+    targets = [{**alert.labels, "alertname": alert.name} for alert in policies.alerts]
+
+    def disturbing(labels: Mapping[str, str]) -> bool:
+        if labels.get("alertname", "") not in unheard:
+            return True
+        lane = {LANE_LABEL: labels.get(LANE_LABEL, "")}
+        return any(rule.silences(labels, {**target, **lane}) for rule in policies.inhibitions for target in targets)
+
+    return disturbing
+
+
 def disturbs(injection: Injection, timetable: Timetable, policies: Policies) -> Callable[[Mapping[str, str]], bool]:
     """Whether an alert with some labels, pending or firing in the injection's lane, would disturb it.
 
