@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from harness.drive.conduct import conduct
-from harness.drive.disturbance import disturbs
+from harness.drive.disturbance import disturbs, disturbs_scenes
 from harness.drive.faults.registry import FAULTS
 from harness.drive.interruption import Interruption
 from harness.drive.journal import UNDO, Journal, take_back
 from harness.drive.load.locust import LocustLoad
-from harness.drive.plan.timetable import ALONE, STAGE
+from harness.drive.plan.timetable import ALONE, PLAYED, STAGE
+from harness.drive.playing import Company, play
+from harness.drive.scenes.registry import SCENES
 from harness.drive.surroundings import Limits, Surroundings
 from harness.errors import HarnessError, LedgerError, StackError
 from harness.model.events import (
@@ -45,12 +48,14 @@ from harness.observe.recorder import Recorder
 from harness.observe.redaction import redact_file
 from harness.observe.starvation import StarvationWatch
 from harness.policy.rewire.rewiring import Rewiring, rewire
+from harness.policy.rewire.shortened import shortened
 from harness.stack.guard import Guard, abandoned
 from harness.stack.layout import Layout, artifacts_needed, lay_out
 from harness.stack.provision.fetch import fetch
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.site import Site
 from harness.stack.stack import Stack
+from harness.stack.understudy import understudy
 
 USERS_PER_LANE = 4
 """Users of the load test in every lane: about 10 requests/s, so that a window of 10 s holds about 100."""
@@ -155,7 +160,7 @@ class Rehearsal:
         watching = asyncio.create_task(load.ended(), name="watch over the load")
         watching.add_done_callback(lambda _: over.set())
         exits.callback(watching.cancel)
-        await self._drill(stack, inbox, guard.sandbox, over)
+        await self._drill(stack, inbox, guard.sandbox, over, self._company(stack, runtime, copy))
 
     async def _clear_after_the_dead(self) -> None:
         """Takes back what runs that died may have left in place, then removes their sandboxes."""
@@ -168,9 +173,7 @@ class Rehearsal:
                 if not dead.spared:
                     self._progress(f"the sandbox of {dead.run}, a run that died, is removed")
 
-    async def _open_sinks(
-        self, exits: AsyncExitStack, inbox: Inbox, sandbox: Path
-    ) -> tuple[Path, Mapping[str, Sink]]:
+    async def _open_sinks(self, exits: AsyncExitStack, inbox: Inbox, sandbox: Path) -> tuple[Path, Mapping[str, Sink]]:
         certificate = write_certificate(sandbox / "certificates")
         sinks = {}
         for channel in CHANNELS:
@@ -242,7 +245,7 @@ class Rehearsal:
             if alerts:
                 self._progress(f"{lane} is not quiet before the first drill: {', '.join(alerts)}")
 
-    async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path, stop: asyncio.Event) -> None:
+    async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path, stop: asyncio.Event, company: Company) -> None:
         """Every stage of the plan, one after another; changes are planted beside the first of them."""
         prometheus = stack.address("prometheus")
         timetable = self._script.timetable
@@ -267,16 +270,20 @@ class Rehearsal:
                     quiet=partial(self._quiet, prometheus),
                     limits=limits,
                 )
+                hard_stop = began + limits.hard_stop_seconds
                 for stage in timetable.stages:
                     self._write(StageStarted(stage.name))
-                    await conduct(
-                        [one for one in timetable.injections if one.stage == stage.name],
-                        world,
-                        stop=stop,
-                        started_monotonic=time.monotonic(),
-                        hard_stop_monotonic=began + limits.hard_stop_seconds,
-                        in_one_row=stage.name == ALONE,
-                    )
+                    if stage.name == PLAYED:
+                        await play(timetable.scenes, company, world, stop=stop, hard_stop_monotonic=hard_stop)
+                    else:
+                        await conduct(
+                            [one for one in timetable.injections if one.stage == stage.name],
+                            world,
+                            stop=stop,
+                            started_monotonic=time.monotonic(),
+                            hard_stop_monotonic=hard_stop,
+                            in_one_row=stage.name == ALONE,
+                        )
                     if stage.name == STAGE:
                         planted_enough.set()
                         await planting
@@ -287,9 +294,16 @@ class Rehearsal:
         for counted in await take_census(prometheus, since_wall=since_wall, until_wall=time.time()):
             self._write(counted)
 
-    async def _read_hops(
-        self, prometheus: Address, injection: Injection, since_wall: float, until_wall: float
-    ) -> None:
+    def _company(self, stack: Stack, runtime: ProcessRuntime, copy: Rewiring) -> Company:
+        """What scenes need beside what injections need."""
+        return Company(
+            scenes={scene.id: scene for scene in SCENES},
+            alerts={alert.name: alert for alert in self._policies.alerts},
+            alertmanager=stack.address("alertmanager"),
+            props=_Props(self._policies, stack, runtime, copy, self._write),
+        )
+
+    async def _read_hops(self, prometheus: Address, injection: Injection, since_wall: float, until_wall: float) -> None:
         reading = await read_hops(
             prometheus,
             injection=injection.id,
@@ -320,6 +334,38 @@ class Rehearsal:
 
     def _progress(self, text: str) -> None:
         self._write(Progress(text))
+
+
+class _Props:
+    """What scenes need that is no part of a lane, as the stack has it."""
+
+    def __init__(
+        self,
+        policies: Policies,
+        stack: Stack,
+        runtime: ProcessRuntime,
+        copy: Rewiring,
+        write: Callable[[Payload], object],
+    ) -> None:
+        self._policies = policies
+        self._stack = stack
+        self._runtime = runtime
+        self._copy = copy
+        self._write = write
+
+    @asynccontextmanager
+    async def repeating(self, every: timedelta) -> AsyncIterator[Address]:
+        file = self._policies.alertmanager_file
+        text, differences = shortened(self._copy.files[file], file, every)
+        for difference in differences:
+            self._write(Rewired(difference))
+        layout, name = self._stack.layout, "alertmanager-repeating"
+        async with understudy(layout, self._runtime, "alertmanager", name, text) as address:
+            yield address
+
+    async def quiet(self, lane: str, seconds: float) -> tuple[str, ...]:
+        disturbing = disturbs_scenes(self._policies)
+        return await wait_quiet(self._stack.address("prometheus"), lane, seconds, disturbing)
 
 
 class _InboxEars:

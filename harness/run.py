@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import __version__
+from harness.drive.casting import Cast
 from harness.drive.faults.registry import FAULTS
 from harness.drive.interruption import Interruption
 from harness.drive.plan.timetable import plan
+from harness.drive.scenes.registry import planned
 from harness.errors import Defect, HarnessError, LedgerError
 from harness.model.events import Event, RunEnded, RunStarted
 from harness.model.plan import Profile, Timetable, Traits
@@ -88,6 +90,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
     loaded = load_policies(options.policies)
     policies = loaded.policies
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    scenes, left_out = planned(Cast(policies, options.only))
     timetable = plan(
         policies.drills,
         policies.priorities,
@@ -96,6 +99,8 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
         profile=Profile(options.profile),
         seed=seed,
         only=options.only,
+        scenes=scenes,
+        scenes_left_out=left_out,
     )
     with Interruption(say) as interruption:
         run, folder = new_folder(options.out)

@@ -16,6 +16,7 @@ from harness.model.events import (
 from harness.model.findings import Finding
 from harness.model.plan import Timetable
 from harness.model.policy import Policies
+from harness.model.scenes import SceneLeftOut, ScenePlanned
 
 
 def declare(
@@ -62,4 +63,8 @@ def declare(
         write(StagePlanned(stage))
     for injection in timetable.injections:
         write(InjectionPlanned(injection))
+    for scene in timetable.scenes:
+        write(ScenePlanned(scene))
+    for name, why in timetable.scenes_left_out.items():
+        write(SceneLeftOut(name, why))
     write(PlanClosed(len(timetable.injections), timetable.critical_path.total_seconds(), timetable.mix))

@@ -26,6 +26,7 @@ class Shape:
         every_priority_once: whether one drill stands for all of its priority.
         every_fault: whether the faults are tried that a drill reserves for the night.
         hard_stop: how long the drills may take; what was not tried then is unverified.
+        scenes: whether scenes are played, too.
     """
 
     injections: int
@@ -35,6 +36,7 @@ class Shape:
     every_priority_once: bool = False
     every_fault: bool = False
     hard_stop: timedelta = timedelta(seconds=300)
+    scenes: bool = False
 
     def chosen(
         self, drills: Sequence[Drill], costs: Mapping[str, timedelta], traits: Mapping[str, Traits]
@@ -90,6 +92,7 @@ SHAPES: Mapping[Profile, Shape] = {
         heal_within=_HEAL_WITHIN,
         every_fault=True,
         hard_stop=timedelta(minutes=30),
+        scenes=True,
     ),
 }
 """The profiles, measured on two cores (`docs/verdicts.md` says what each of them may claim)."""

@@ -18,6 +18,7 @@ from harness.drive.plan.stages import critical_path
 from harness.errors import UsageError
 from harness.model.plan import Control, Injection, Profile, Reach, Stage, Timetable, Traits
 from harness.model.policy import Alert, Drill, Priority, PriorityRule
+from harness.model.scenes import ScenePlan
 from harness.model.stack import SHARED
 from harness.policy.parse.suggest import hint
 
@@ -29,6 +30,9 @@ STAGE = "alerts"
 
 ALONE = "monitoring"
 """The stage in which the way of every alert is disturbed: one injection at a time, and nothing else."""
+
+PLAYED = "scenes"
+"""The stage in which scenes are played, each of them alone, when all else is over."""
 
 _CPU_WEIGHT = 0.5
 _ALTHOUGH_LEAST = timedelta(seconds=3)
@@ -46,6 +50,8 @@ def plan(
     seed: int,
     lanes: int | None = None,
     only: Sequence[str] = (),
+    scenes: Sequence[ScenePlan] = (),
+    scenes_left_out: Mapping[str, str] | None = None,
 ) -> Timetable:
     """The timetable of a run.
 
@@ -62,6 +68,8 @@ def plan(
         seed: what every random instant is drawn from.
         lanes: how many lanes may be used; the profile's own number where None.
         only: names of the alerts to drill; all where empty.
+        scenes: what could be played; it is where the profile plays scenes.
+        scenes_left_out: why other scenes could not, by id.
 
     Raises:
         UsageError: nothing is left to drill, a name is unknown, there are too few lanes, or a cell has fewer than two
@@ -86,6 +94,11 @@ def plan(
     stages = [Stage(STAGE, cpu_weight=_CPU_WEIGHT, estimate=longest(placed))]
     if alone:
         stages.append(Stage(ALONE, cpu_weight=_CPU_WEIGHT, estimate=load(alone), after=frozenset({STAGE})))
+    played = tuple(scenes) if shape.scenes else ()
+    if played:
+        length = sum((scene.estimate for scene in played), timedelta(0))
+        before = frozenset(stage.name for stage in stages)
+        stages.append(Stage(PLAYED, cpu_weight=_CPU_WEIGHT, estimate=length, after=before))
     return Timetable(
         profile=profile,
         seed=seed,
@@ -95,6 +108,8 @@ def plan(
         critical_path=critical_path(stages),
         hard_stop=shape.hard_stop,
         mix=dict(sorted(Counter(one.alert for one in (*placed, *alone) if one.control is None).items())),
+        scenes=played,
+        scenes_left_out=dict(scenes_left_out or {}) if shape.scenes else {},
     )
 
 
