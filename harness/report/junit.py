@@ -1,4 +1,4 @@
-"""junit.xml: one test case a target, an alert at a channel, a negative control, and one for the whole run."""
+"""junit.xml: a test case for each target, alert at a channel, negative control and scene, and one for the whole run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from harness.model.verdicts import (
     ControlVerdict,
     Judgement,
     Outcome,
+    SceneVerdict,
     TargetVerdict,
     Trial,
     Verdict,
@@ -73,6 +74,8 @@ def _cases(judgement: Judgement, told: Record) -> Iterator[TestCase]:
             yield _cell(alert, cell, judgement, planned)
     for control in judgement.controls:
         yield _control(control)
+    for scene in judgement.scenes:
+        yield _scene(scene)
     yield _run(judgement)
 
 
@@ -115,6 +118,11 @@ def _control(control: ControlVerdict) -> TestCase:
     text = f"{control.trials} trials, judged {control.verdict}; it must be fail, by our interference and nothing else"
     verdict = Verdict.PASS if control.as_expected else Verdict.UNVERIFIED
     return _judged(case, verdict, "the negative control did not fail as it was meant to", text)
+
+
+def _scene(scene: SceneVerdict) -> TestCase:
+    case = _case("scenes", scene.id, scene.seconds)
+    return _judged(case, scene.verdict, f"scene {scene.id} is {scene.verdict}", "\n".join(scene.told))
 
 
 def _run(judgement: Judgement) -> TestCase:

@@ -33,6 +33,7 @@ from harness.model.events import (
     Starved,
 )
 from harness.model.plan import Injection
+from harness.model.scenes import SceneDid, SceneEnded, SceneStarted
 
 _FALLBACK_COLUMNS = 80
 
@@ -133,6 +134,12 @@ class LiveProgress:
                 return text
             case StageEnded(why=why) as stage if why:
                 return f"CUT    stage {stage.stage}: {why}"
+            case SceneStarted() as scene:
+                return f"scene  {scene.scene} begins in {scene.lane}"
+            case SceneDid() as scene:
+                return f"scene  {scene.scene}, {scene.mark}: {scene.saw}"
+            case SceneEnded() as scene:
+                return f"scene  {scene.scene} is over{f': {scene.why}' if scene.why else ''}"
             case HopsRead(error=error) as hops if error:
                 return f"UNREAD hops of {self._name(hops.injection)}: {error}"
             case _:

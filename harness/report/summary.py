@@ -19,6 +19,7 @@ from harness.model.verdicts import (
     Judgement,
     Quality,
     Quantiles,
+    SceneVerdict,
     TargetVerdict,
 )
 from harness.verdict.record import record
@@ -68,6 +69,8 @@ def summary(judgement: Judgement, events: Iterable[Event]) -> dict[str, Json]:
         "alerts": [_alert(alert) for alert in judgement.alerts],
         "not_drilled": [{"alert": one.alert, "why": one.why_not} for one in told.drills if one.why_not is not None],
         "negative_controls": [_control(control) for control in judgement.controls],
+        "scenes": [_scene(scene) for scene in judgement.scenes],
+        "scenes_left_out": [{"id": name, "why": why} for name, why in told.scenes_left_out.items()],
         "starved_trials": judgement.starved_trials,
         "quality": _quality(judgement.quality),
         "findings": [_finding(finding) for finding in told.findings],
@@ -126,6 +129,17 @@ def _control(control: ControlVerdict) -> Json:
         "trials": control.trials,
         "verdict": control.verdict.value,
         "as_expected": control.as_expected,
+    }
+
+
+def _scene(scene: SceneVerdict) -> Json:
+    return {
+        "id": scene.id,
+        "lane": scene.lane,
+        "summary": scene.summary,
+        "verdict": scene.verdict.value,
+        "told": list(scene.told),
+        "seconds": _number(scene.seconds),
     }
 
 

@@ -25,6 +25,7 @@ from harness.model.verdicts import (
     Quality,
     Quantiles,
     TargetVerdict,
+    Verdict,
 )
 from harness.report.timeline import trail
 from harness.verdict.record import Record, record
@@ -79,7 +80,8 @@ def _print(console: Console, judgement: Judgement, told: Record) -> None:
         console.print(line, soft_wrap=True)
     if judgement.starved_trials:
         console.print(f"starved: {judgement.starved_trials} trials could not be judged")
-    for part in (_cells(judgement), _controls(judgement), _targets(judgement), _quality(judgement.quality)):
+    parts = (_cells(judgement), _controls(judgement), _scenes(judgement), _targets(judgement))
+    for part in (*parts, _quality(judgement.quality)):
         if part is not None:
             console.print(part)
     console.print(_noise(judgement.quality), soft_wrap=True)
@@ -125,6 +127,11 @@ def _about_run(told: Record) -> Iterator[str]:
     for drill in told.drills:
         if drill.why_not is not None:
             yield f"not drilled: {drill.alert} ({drill.why_not})"
+    for name, why in told.scenes_left_out.items():
+        yield f"scene not played: {name} ({why})"
+    for difference in told.differences:
+        if difference.why.startswith("shortened copy"):
+            yield f"{difference.file}, {difference.path}: {difference.why}"
     for gone in told.exits:
         if not gone.expected:
             lane = f" in {gone.lane}" if gone.lane else ""
@@ -196,6 +203,16 @@ def _controls(judgement: Judgement) -> RenderableType | None:
     for control in judgement.controls:
         result = "as meant" if control.as_expected else "not as meant"
         table.add_row(control.name, str(control.trials), control.verdict.value, _word(result))
+    return table
+
+
+def _scenes(judgement: Judgement) -> RenderableType | None:
+    if not judgement.scenes:
+        return None
+    table = _table("scenes", "scene", "lane", "verdict", "played", _FOLDED)
+    for scene in judgement.scenes:
+        first = next(iter(scene.told), "")
+        table.add_row(scene.id, scene.lane, _word(scene.verdict.value), f"{scene.seconds:.0f} s", first.splitlines()[0])
     return table
 
 
@@ -276,6 +293,9 @@ def _trouble(judgement: Judgement, planned: Mapping[str, Injection]) -> Iterator
                 yield trail(trial, planned.get(one.injection))
         if one.unexpected:
             yield (f"{one.alert} in {one.lane}, injection {one.injection}: heard by mistake", *_bullets(one.unexpected))
+    for scene in judgement.scenes:
+        if scene.verdict is not Verdict.PASS:
+            yield (f"scene {scene.id} in {scene.lane}: {scene.summary}", *_bullets(scene.told))
 
 
 def _astray(judgement: Judgement, injection: InjectionVerdict) -> bool:
