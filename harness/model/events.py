@@ -16,6 +16,7 @@ from harness.model.findings import Finding
 from harness.model.notifications import Notification, RawMessage, ReceivedAlert
 from harness.model.plan import Injection, Stage
 from harness.model.policy import Target
+from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlanned, SceneStarted
 from harness.model.stack import ComponentReport, Difference
 
 
@@ -384,6 +385,11 @@ Payload = (
     | ChangePlanted
     | ChangeSeen
     | ChangeNotPlanted
+    | ScenePlanned
+    | SceneLeftOut
+    | SceneStarted
+    | SceneDid
+    | SceneEnded
     | RunEnded
 )
 """Every kind of event; the ledger's codec is derived from this union."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from harness.model.scenes import ScenePlan
+
 
 class Profile(StrEnum):
     """How much a run tries.
@@ -101,7 +103,8 @@ class Timetable:
     """What a run will try: every injection, in its lane and stage, with the critical path.
 
     After `hard_stop` nothing more is tried. `lanes` are those that stand; injections into what all lanes share carry
-    the lane `shared`, which is none of them.
+    the lane `shared`, which is none of them. `scenes` are played one after another when all else is over;
+    `scenes_left_out` says why the others are not, by id.
     """
 
     profile: Profile
@@ -112,3 +115,5 @@ class Timetable:
     critical_path: timedelta
     hard_stop: timedelta = timedelta(seconds=300)
     mix: dict[str, int] = field(default_factory=dict)
+    scenes: tuple[ScenePlan, ...] = ()
+    scenes_left_out: dict[str, str] = field(default_factory=dict)

@@ -148,6 +148,18 @@ class ControlVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class SceneVerdict:
+    """A scene, judged: `told` are sentences, those that decide first. `seconds` is how long it was played."""
+
+    id: str
+    lane: str
+    summary: str
+    verdict: Verdict
+    told: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FalseAlarm:
     """One alert that somebody was told of and that no injection explains, however many messages told of it.
 
@@ -233,6 +245,7 @@ class Judgement:
     starved_trials: int
     excluded: tuple[str, ...]
     quality: Quality
+    scenes: tuple[SceneVerdict, ...] = ()
 
     @property
     def exit_code(self) -> int:

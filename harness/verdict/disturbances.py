@@ -40,7 +40,7 @@ class Disturbance:
 
 
 def disturbances(record: Record) -> tuple[Disturbance, ...]:
-    """Every fault of the run that may keep metrics from being collected, in the order in which they were applied.
+    """Every fault and scene that may keep metrics from being collected, in the order in which they began.
 
     A fault reaches its own lane; one of the stage in which nothing else goes on reaches every lane. One that is
     simulated at an exporter's input changes what is collected, and takes nothing down.
@@ -61,6 +61,10 @@ def _of_stories(record: Record) -> Iterator[Disturbance]:
                 from_at=story.applying_at,
                 until_at=math.inf if story.healed is None else story.healed.healed_at,
             )
+    for scene in record.scenes:
+        if scene.started_at is not None:
+            until_at = math.inf if scene.ended_at is None else scene.ended_at
+            yield Disturbance(f"scene {scene.plan.id}", scene.plan.lane, scene.started_at, until_at)
 
 
 def reaches_everything(story: Story) -> bool:

@@ -17,6 +17,7 @@ from harness.model.verdicts import (
     InjectionVerdict,
     Judgement,
     Outcome,
+    SceneVerdict,
     TargetVerdict,
     Verdict,
 )
@@ -25,6 +26,7 @@ from harness.verdict.controls import judge_controls
 from harness.verdict.messages import attribute
 from harness.verdict.quality import quality_of
 from harness.verdict.record import Record, record
+from harness.verdict.scenes import judge_scenes, shares
 from harness.verdict.targets import Sample
 from harness.verdict.targets.registry import TARGETS
 from harness.verdict.trials import FAILED, UNJUDGED, judge_injection
@@ -53,6 +55,9 @@ def judge(events: Iterable[Event]) -> Judgement:
     every negative control failed as it was meant to. No rate is claimed.
     """
     told = record(events)
+    shared = shares(told)
+    scenes = judge_scenes(told, shared)
+    told = shared.rest  # messages of scenes are no injection's
     messages = attribute(told)
     verdicts = tuple(judge_injection(story, messages, told) for story in told.stories)
     own = tuple(one for one in verdicts if one.control is None)
@@ -71,6 +76,7 @@ def judge(events: Iterable[Event]) -> Judgement:
     reasons = (
         *_errors(told),
         *_failures(told, verdicts, alerts, messages.unexplained),
+        *_of_scenes(scenes),
         *_doubts(told, own, alerts, controls),
         *_of_targets(told, targets),
     )
@@ -90,6 +96,7 @@ def judge(events: Iterable[Event]) -> Judgement:
         starved_trials=sum(trial.outcome is Outcome.INCONCLUSIVE for one in verdicts for trial in one.trials),
         excluded=tuple(target.id for target in targets if target.excluded is not None),
         quality=quality_of(told, verdicts),
+        scenes=scenes,
     )
 
 
@@ -158,6 +165,15 @@ def _failures(
             yield _Reason(Verdict.FAIL, f"injection {one.injection} ({one.alert} in {one.lane}): {unexpected}")
     for message in unexplained:
         yield _Reason(Verdict.FAIL, message)
+
+
+def _of_scenes(scenes: Sequence[SceneVerdict]) -> Iterator[_Reason]:
+    """Scenes that did not get what they expected, or of which nobody knows."""
+    for scene in scenes:
+        if scene.verdict is not Verdict.PASS:
+            first, *others = scene.told
+            more = f" (and {len(others)} more)" if others else ""
+            yield _Reason(scene.verdict, f"scene {scene.id} is {scene.verdict}: {first.splitlines()[0]}{more}")
 
 
 def _counted(verdicts: Sequence[InjectionVerdict], name: str, cell: Cell) -> tuple[str, str]:

@@ -231,7 +231,13 @@ def _noise(record: Record, alarms: Sequence[FalseAlarm]) -> Noise:
 def _busy(record: Record, lane: str, began: float, ended: float) -> float:
     """For how many seconds of a window something was under way in a lane; side by side counts once."""
     busy, done_until = 0.0, began
-    for from_at, to_at in sorted(_window(story, ended) for story in record.stories if _is_felt(story, lane)):
+    windows = [_window(story, ended) for story in record.stories if _is_felt(story, lane)]
+    windows += [
+        (scene.started_at, scene.until_at)
+        for scene in record.scenes
+        if scene.started_at is not None and scene.plan.lane == lane
+    ]
+    for from_at, to_at in sorted(windows):
         busy += max(0.0, min(to_at, ended) - max(from_at, done_until))
         done_until = max(done_until, to_at)
     return busy

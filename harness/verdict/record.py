@@ -44,6 +44,7 @@ from harness.model.hops import ALERT_HOPS, Hop
 from harness.model.notifications import Notification, ReceivedAlert
 from harness.model.plan import Injection
 from harness.model.policy import Target
+from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
 from harness.model.stack import Difference
 
 _READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
@@ -89,6 +90,27 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
+class SceneStory:
+    """What the ledger tells of one scene. Instants are Unix seconds.
+
+    `marks` are the instants of what it did and saw; `why` is what kept it from its end; `until_at` is when it ended, or
+    the ledger did.
+    """
+
+    plan: ScenePlan
+    started_at: float | None
+    ended_at: float | None
+    why: str
+    marks: Mapping[str, float]
+    until_at: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it was played."""
+        return 0.0 if self.started_at is None else self.until_at - self.started_at
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A whole ledger in order; `damage` says in sentences what is missing from it.
 
@@ -124,6 +146,8 @@ class Record:
     wall_seconds: float
     ended_at: float
     drilled: tuple[float, float] | None = None
+    scenes: tuple[SceneStory, ...] = ()
+    scenes_left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def profile(self) -> str:
@@ -204,7 +228,25 @@ def record(events: Iterable[Event]) -> Record:
         wall_seconds=ended.wall_seconds if ended else spent,
         ended_at=last_at,
         drilled=_drilled(ledger, last_at),
+        scenes=tuple(_scene(one.scene, ledger, last_at) for one in payloads if isinstance(one, ScenePlanned)),
+        scenes_left_out={one.scene: one.why for one in payloads if isinstance(one, SceneLeftOut)},
     )
+
+
+def _scene(plan: ScenePlan, ledger: tuple[Event, ...], last_at: float) -> SceneStory:
+    started_at = ended_at = None
+    why, marks = "", dict[str, float]()
+    for event in ledger:
+        match event.payload:
+            case SceneStarted(scene=plan.id):
+                started_at = event.wall
+            case SceneDid(scene=plan.id, mark=mark, at=at):
+                marks.setdefault(mark, at)
+            case SceneEnded(scene=plan.id, why=why):
+                ended_at = event.wall
+            case _:
+                pass
+    return SceneStory(plan, started_at, ended_at, why, marks, last_at if ended_at is None else ended_at)
 
 
 def _drilled(ledger: tuple[Event, ...], last_at: float) -> tuple[float, float] | None:

@@ -46,12 +46,14 @@ from harness.model.events import (
 )
 from harness.model.findings import Finding, Severity
 from harness.model.plan import Control, Stage
+from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
 from harness.model.source import Span
 from harness.model.stack import ComponentReport, Difference
 from harness.report.live import LiveProgress
 
 REPORT = ComponentReport("mysql", "10.11.14", "process", "apt", 0.41)
 STAGE = Stage("alerts", 0.5, timedelta(seconds=60))
+SCENE = ScenePlan("grouped", "Two at once.", "lane-01", ("ExporterDown",), (), timedelta(seconds=20))
 FINDING = Finding("drill/none", Severity.WARNING, Span("f", 1, 1, 1, 1), "s")
 NAMED = "server-killed in lane-01 for ServerDown"
 
@@ -111,6 +113,12 @@ SHOWN: list[tuple[Payload, str]] = [
     (ChangePlanted("change-001", "lane-01", EPOCH, "redis_db_keys", 1.0), ""),
     (ChangeSeen("change-001", 1.2), ""),
     (ChangeNotPlanted("change-002", "lane-01", EPOCH, "refused"), ""),
+    (ScenePlanned(SCENE), ""),
+    (SceneLeftOut("repeated", "no drill"), ""),
+    (SceneStarted("grouped", "lane-01"), "scene  grouped begins in lane-01"),
+    (SceneDid("grouped", "down", EPOCH, "both are down"), "scene  grouped, down: both are down"),
+    (SceneEnded("grouped"), "scene  grouped is over"),
+    (SceneEnded("grouped", "not quiet"), "scene  grouped is over: not quiet"),
 ]
 
 
