@@ -357,6 +357,7 @@ class _Deed:
 
     id: str
     log: list[str]
+    undone: list[float]
     summary: str = "Something breaks."
     signal: str = "real"
     touches: frozenset[str] = frozenset()
@@ -379,6 +380,7 @@ class _Deed:
         if self.stuck:
             raise FaultError(f"{self.id} stays in {control.lane.name} for {deadline_seconds:g} s")
         self.log.append(f"-{self.id} in {control.lane.name}")
+        self.undone.append(asyncio.get_running_loop().time())
         return Proof(20.0, "gone")
 
     async def undo_from(self, facts: Mapping[str, str]) -> bool:
@@ -441,11 +443,13 @@ class _Stage:
     ears: _Ears = field(default_factory=lambda: _Ears({}))
     lane_fails: HarnessError | None = None
     hard_stop_seconds: float = 60.0
+    asked_quiet: list[float] = field(default_factory=list)
+    undone: list[float] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def deed(self, name: str, *, unproven: bool = False, stuck: bool = False) -> _Deed:
         """A fault."""
-        self.faults[name] = _Deed(name, self.log, unproven=unproven, stuck=stuck)
+        self.faults[name] = _Deed(name, self.log, self.undone, unproven=unproven, stuck=stuck)
         return self.faults[name]
 
     def repeating(self, every: timedelta) -> AbstractAsyncContextManager[Address]:
@@ -454,6 +458,7 @@ class _Stage:
     async def quiet(self, lane: str, seconds: float) -> tuple[str, ...]:
         assert (lane, seconds > 0) == (LANE, True)
         self.log.append("quiet?")
+        self.asked_quiet.append(asyncio.get_running_loop().time())
         return self.unquiet.pop(0) if self.unquiet else ()
 
     def lane_control(self, name: str) -> LaneControl:
@@ -525,6 +530,22 @@ async def test_a_scene_begins_and_ends_in_a_quiet_lane(stage: _Stage) -> None:
         ("A", Status.FIRING, ("email", "slack")),
         ("A", Status.RESOLVED, ("slack",)),
     ], "only who heard is told that it is over"
+
+
+async def test_what_was_undone_is_seen_before_the_lane_is_called_quiet(
+    stage: _Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart that undoing brings raises an alert of its own after a scrape: nobody asks before."""
+    monkeypatch.setattr("harness.drive.playing.SEEN_SECONDS", 0.2)
+    stage.deed("one")
+
+    async def act(theatre: Theatre) -> None:
+        await theatre.bring_about(theatre.fault("one"), "broken")
+
+    await stage.play(act)
+    _, after = stage.asked_quiet
+    (undone,) = stage.undone
+    assert after - undone >= 0.2
 
 
 async def test_an_unquiet_lane_is_not_used(stage: _Stage) -> None:
