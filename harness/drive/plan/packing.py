@@ -10,6 +10,10 @@ from datetime import timedelta
 from harness.model.plan import Injection, Traits
 from harness.model.policy import Priority
 
+LATEST_BEGIN = timedelta(seconds=10)
+"""How late a track may begin that is done long before the others: some dozens of faults at the same instant would be
+a burden on the machine that no single one of them is."""
+
 
 def tracks(faults: Collection[str], traits: Mapping[str, Traits]) -> Mapping[str, str]:
     """For every fault the track of a lane that it runs in.
@@ -58,24 +62,38 @@ def packed(
             ),
         )
         placed.setdefault((lane, one.track), []).append(replace(one, lane=lane))
+    whole = max((load(waiting) for waiting in placed.values()), default=timedelta(0))
     return [
         one
         for (lane, track), waiting in sorted(placed.items())
-        for one in in_sequence(waiting, urgency, f"{seed}/order of {track} in {lane}")
+        for one in in_sequence(
+            waiting,
+            urgency,
+            f"{seed}/order of {track} in {lane}",
+            begin_within=min(whole - load(waiting), LATEST_BEGIN),
+        )
     ]
 
 
-def in_sequence(waiting: Sequence[Injection], urgency: Mapping[str, Priority], dice: str) -> list[Injection]:
+def in_sequence(
+    waiting: Sequence[Injection],
+    urgency: Mapping[str, Priority],
+    dice: str,
+    *,
+    begin_within: timedelta = timedelta(0),
+) -> list[Injection]:
     """Injections one after another, each in the lane that it has; see `packed` for their order.
 
-    None can start before what cannot be shortened of those before it has passed.
+    None can start before what cannot be shortened of those before it has passed. The first begins at an instant that is
+    drawn within `begin_within`.
     """
     ranks = list(Priority)
     order = [*waiting]
-    random.Random(dice).shuffle(order)
+    drawn = random.Random(dice)
+    drawn.shuffle(order)
     # A control comes first: it takes the longest, and the run could not be shorter than it.
     order.sort(key=lambda one: (one.control is None, -ranks.index(urgency[one.alert])))
-    earliest, placed = timedelta(0), []
+    earliest, placed = begin_within * drawn.random(), []
     for one in order:
         placed.append(replace(one, start=earliest))
         earliest += one.phase + one.rule_hold + one.heal_after

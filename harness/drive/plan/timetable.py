@@ -279,7 +279,8 @@ class _Draft:
         rule, alert = self.priorities[drill.priority], self.alerts[drill.alert]
         dice = random.Random(f"{self.seed}/{name}")
         phase = _drawn(dice, self.shape.phase)
-        heal_after = _drawn(dice, self.shape.heal_within)
+        # What a control shows is seen when its hold is over: nothing is learnt from leaving it in place for longer.
+        heal_after = _drawn(dice, self.shape.heal_within) if control is None else timedelta(0)
         return Injection(
             id=name,
             alert=drill.alert,
