@@ -179,12 +179,12 @@ async def test(sonda: Path, written: Path, asked: Sequence[str]) -> Tested:
 
 def read(said: str, exit_code: int, seconds: float) -> Tested:
     """What a `sonda test` said, e.g. `PASS ServerDown firing after 4s (within 8s)`."""
-    verdicts = [line.strip() for line in said.splitlines() if re.match(r"\s*(PASS|FAIL) ", line)]
+    lines = [line.strip() for line in said.splitlines()]
     return Tested(
         seconds,
         exit_code,
-        fired=next(filter(_FIRED.search, verdicts), ""),
-        resolved=next(filter(_RESOLVED.search, verdicts), ""),
+        fired=next(filter(_FIRED.search, lines), ""),
+        resolved=next(filter(_RESOLVED.search, lines), ""),
     )
 
 

@@ -78,7 +78,7 @@ def drilled(
 
 
 TWO_STAGES = drilled(
-    ("alerts", "lane-01", 10, 30),
+    ("alerts", "lane-01", 10, 28),
     ("alerts", "lane-01", 30, 44),
     ("alerts", "lane-02", 12, 42),
     ("monitoring", "shared", 51, 61),
@@ -90,9 +90,9 @@ def test_a_gate_is_held_against_its_injections_one_by_one() -> None:
     """Sums, walls and the most at once, by stage and over all; what no stage holds is beside them."""
     found = gate.measured(TWO_STAGES)
     alerts, monitoring = found.parts
-    assert (alerts.name, alerts.seconds, alerts.one_by_one, alerts.most_at_once) == ("alerts", 40, 64, 2)
+    assert (alerts.name, alerts.seconds, alerts.one_by_one, alerts.most_at_once) == ("alerts", 40, 62, 2)
     assert (monitoring.seconds, monitoring.one_by_one, monitoring.most_at_once) == (12, 10, 1)
-    assert (found.wall, found.before, found.drilled, found.one_by_one) == (64, 8, 52, 74)
+    assert (found.wall, found.before, found.drilled, found.one_by_one) == (64, 8, 52, 72)
     assert (found.profile, found.cores, found.critical_path, alerts.planned) == ("gate", 2, 100, 50)
     assert (found.left, found.error, found.missed) == ((), "", ())
 
@@ -128,9 +128,17 @@ def test_what_ends_as_another_begins_is_not_at_once() -> None:
 )
 def test_a_run_that_is_not_whole_is_told(keep: Callable[[Event], bool], told: str) -> None:
     """Its figures would flatter: what was not carried out took no time."""
+    assert gate.measured(TWO_STAGES).missed == ()
     missed = gate.measured(only(TWO_STAGES, keep)).missed
     assert len(missed) == 1
     assert told in missed[0]
+
+
+def test_why_a_run_was_broken_off_is_told() -> None:
+    """In its own words, whatever its injections amount to."""
+    assert gate.measured(smoke(error="somebody pressed Ctrl-C")).missed == (
+        "the run was broken off: somebody pressed Ctrl-C",
+    )
 
 
 def test_drills_that_take_longer_than_their_profile_allows_are_told() -> None:
@@ -321,6 +329,8 @@ def test_a_run_of_one_alert_counts_its_controls_apart() -> None:
     assert run.tried == pytest.approx(max(closed) - 10.0)
     assert run.tried < max(event.monotonic for event in events if isinstance(event.payload, InjectionClosed)) - 10.0
     assert run.before == pytest.approx(5.0)
+    died = only(events, lambda event: event.monotonic < 2)
+    assert one_alert.Run(60.0, recorded(died)).before == pytest.approx(1.0)
 
 
 def test_reading_a_run_from_its_folder_is_reading_its_ledger(tmp_path: Path) -> None:
