@@ -22,15 +22,7 @@ from harness.drive.playing import Company, play
 from harness.drive.scenes.registry import SCENES
 from harness.drive.surroundings import Limits, Surroundings
 from harness.errors import HarnessError, LedgerError, StackError
-from harness.model.events import (
-    FindingNoted,
-    HopsRead,
-    Payload,
-    Progress,
-    Rewired,
-    StageEnded,
-    StageStarted,
-)
+from harness.model.events import FindingNoted, HopsRead, Payload, Progress, Rewired, StageEnded, StageStarted
 from harness.model.plan import Injection, Timetable
 from harness.model.policy import Policies
 from harness.model.stack import Address, Artifact
@@ -86,6 +78,22 @@ class Script:
     locustfile: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A stack that stands. `rewired` makes the copy of what is rehearsed, for this stack; `copy` is what it began with.
+
+    `over` is set when the load has ended, and the drills must.
+    """
+
+    stack: Stack
+    inbox: Inbox
+    sandbox: Path
+    over: asyncio.Event
+    runtime: ProcessRuntime
+    rewired: Callable[[], Rewiring]
+    copy: Rewiring
+
+
 class Rehearsal:
     """One run of a script.
 
@@ -97,11 +105,15 @@ class Rehearsal:
     """
 
     def __init__(self, script: Script, ledger: Ledger, say: Callable[[str], None], interruption: Interruption) -> None:
+        self._say = say
+        self._interruption = interruption
+        self.turn_to(script, ledger)
+
+    def turn_to(self, script: Script, ledger: Ledger) -> None:
+        """From now on another script is rehearsed, and what happens goes into another ledger."""
         self._script = script
         self._policies = script.policies
         self._ledger = ledger
-        self._say = say
-        self._interruption = interruption
         self._selectors = {alert.name: alert.selectors for alert in script.policies.alerts}
 
     async def carry_out(self) -> None:
@@ -115,7 +127,7 @@ class Rehearsal:
         try:
             async with AsyncExitStack() as exits:
                 with self._interruption.stops(task):
-                    await self._stand_up_and_drill(exits)
+                    await self.drill(await self._stand_up(exits))
         except (asyncio.CancelledError, HarnessError) as error:
             failure = self._interruption.told(error)
             if failure is error:
@@ -130,7 +142,17 @@ class Rehearsal:
         except LedgerError as error:
             self._interruption.give_up(error)
 
-    async def _stand_up_and_drill(self, exits: AsyncExitStack) -> None:
+    @asynccontextmanager
+    async def standing(self) -> AsyncIterator[Standing]:
+        """Everything up to the first drill, for timetables that are drilled one after another (`turn_to`, `drill`).
+
+        Raises:
+            HarnessError: it does not stand.
+        """
+        async with AsyncExitStack() as exits:
+            yield await self._stand_up(exits)
+
+    async def _stand_up(self, exits: AsyncExitStack) -> Standing:
         artifacts = await fetch(artifacts_needed(self._policies), self._script.cache, self._say)
         await self._clear_after_the_dead()
         guard = await exits.enter_async_context(Guard.open(self._script.run, self._script.cache))
@@ -142,7 +164,8 @@ class Rehearsal:
         exits.callback(layout.close)
         alertmanager = _site_of(layout, "alertmanager")
         recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._write))
-        copy = self._rewire(layout, sinks, alertmanager.component.addresses, recorder.address)
+        rewired = partial(self._rewire, layout, sinks, alertmanager.component.addresses, recorder.address)
+        copy = rewired()
         runtime = ProcessRuntime(guard)
         stack = await exits.enter_async_context(Stack(layout, runtime, self._write, channels=FarEnds(sinks)))
         self._progress("starting the stack")
@@ -160,7 +183,7 @@ class Rehearsal:
         watching = asyncio.create_task(load.ended(), name="watch over the load")
         watching.add_done_callback(lambda _: over.set())
         exits.callback(watching.cancel)
-        await self._drill(stack, inbox, guard.sandbox, over, self._company(stack, runtime, copy))
+        return Standing(stack, inbox, guard.sandbox, over, runtime, rewired, copy)
 
     async def _clear_after_the_dead(self) -> None:
         """Takes back what runs that died may have left in place, then removes their sandboxes."""
@@ -245,8 +268,14 @@ class Rehearsal:
             if alerts:
                 self._progress(f"{lane} is not quiet before the first drill: {', '.join(alerts)}")
 
-    async def _drill(self, stack: Stack, inbox: Inbox, sandbox: Path, stop: asyncio.Event, company: Company) -> None:
-        """Every stage of the plan, one after another; changes are planted beside the first of them."""
+    async def drill(self, standing: Standing) -> None:
+        """Every stage of the plan, one after another; changes are planted beside the first of them.
+
+        Raises:
+            HarnessError: what kept the drills from their end; every fault was undone.
+        """
+        stack, stop = standing.stack, standing.over
+        company = self._company(stack, standing.runtime, standing.copy)
         prometheus = stack.address("prometheus")
         timetable = self._script.timetable
         limits = Limits(hard_stop_seconds=timetable.hard_stop.total_seconds())
@@ -259,11 +288,11 @@ class Rehearsal:
             Planting(prometheus, lanes, timetable.seed, self._write).run(planted_enough), name="planting"
         )
         try:
-            with Journal.open(sandbox / UNDO) as journal:
+            with Journal.open(standing.sandbox / UNDO) as journal:
                 world = Surroundings(
                     faults=_FAULTS,
                     lane_control=stack.lane,
-                    ears=_InboxEars(inbox),
+                    ears=_InboxEars(standing.inbox),
                     write=self._write,
                     journal=journal,
                     read_hops=partial(self._read_hops, prometheus),
