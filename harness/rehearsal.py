@@ -7,12 +7,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from harness.drive.conduct import conduct
-from harness.drive.disturbance import disturbs, disturbs_scenes
+from harness.drive.disturbance import disturbs
 from harness.drive.faults.registry import FAULTS
 from harness.drive.interruption import Interruption
 from harness.drive.journal import UNDO, Journal, take_back
@@ -36,18 +35,17 @@ from harness.observe.hops import read_hops, wait_quiet
 from harness.observe.inbox import Inbox, Interference
 from harness.observe.ledger import Ledger
 from harness.observe.planting import Planting
+from harness.observe.props import StackProps
 from harness.observe.recorder import Recorder
 from harness.observe.redaction import redact_file
 from harness.observe.starvation import StarvationWatch
 from harness.policy.rewire.rewiring import Rewiring, rewire
-from harness.policy.rewire.shortened import shortened
 from harness.stack.guard import Guard, abandoned
 from harness.stack.layout import Layout, artifacts_needed, lay_out
 from harness.stack.provision.fetch import fetch
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.site import Site
 from harness.stack.stack import Stack
-from harness.stack.understudy import understudy
 
 USERS_PER_LANE = 4
 """Users of the load test in every lane: about 10 requests/s, so that a window of 10 s holds about 100."""
@@ -329,7 +327,7 @@ class Rehearsal:
             scenes={scene.id: scene for scene in SCENES},
             alerts={alert.name: alert for alert in self._policies.alerts},
             alertmanager=stack.address("alertmanager"),
-            props=_Props(self._policies, stack, runtime, copy, self._write),
+            props=StackProps(self._policies, stack, runtime, copy, self._write),
         )
 
     async def _read_hops(self, prometheus: Address, injection: Injection, since_wall: float, until_wall: float) -> None:
@@ -363,38 +361,6 @@ class Rehearsal:
 
     def _progress(self, text: str) -> None:
         self._write(Progress(text))
-
-
-class _Props:
-    """What scenes need that is no part of a lane, as the stack has it."""
-
-    def __init__(
-        self,
-        policies: Policies,
-        stack: Stack,
-        runtime: ProcessRuntime,
-        copy: Rewiring,
-        write: Callable[[Payload], object],
-    ) -> None:
-        self._policies = policies
-        self._stack = stack
-        self._runtime = runtime
-        self._copy = copy
-        self._write = write
-
-    @asynccontextmanager
-    async def repeating(self, every: timedelta) -> AsyncIterator[Address]:
-        file = self._policies.alertmanager_file
-        text, differences = shortened(self._copy.files[file], file, every)
-        for difference in differences:
-            self._write(Rewired(difference))
-        layout, name = self._stack.layout, "alertmanager-repeating"
-        async with understudy(layout, self._runtime, "alertmanager", name, text) as address:
-            yield address
-
-    async def quiet(self, lane: str, seconds: float) -> tuple[str, ...]:
-        disturbing = disturbs_scenes(self._policies)
-        return await wait_quiet(self._stack.address("prometheus"), lane, seconds, disturbing)
 
 
 class _InboxEars:
