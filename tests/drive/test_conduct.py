@@ -31,11 +31,13 @@ from harness.model.events import (
     InjectionClosed,
     InjectionUnverified,
     LaneRetired,
+    PathDisturbed,
+    PathRestored,
     Payload,
     Progress,
 )
 from harness.model.notifications import Status
-from harness.model.plan import Control, Injection, Profile, Timetable
+from harness.model.plan import Control, Injection
 from harness.model.stack import Lane
 from harness.model.time import Instant
 
@@ -235,12 +237,6 @@ def injection(number: int, lane: str = "lane-1", **other: Any) -> Injection:
     return replace(made, **other)
 
 
-def timetable(*injections: Injection) -> Timetable:
-    """A plan of these injections."""
-    lanes = tuple(dict.fromkeys(one.lane for one in injections))
-    return Timetable(Profile.SMOKE, 1, lanes, injections, (), timedelta(0))
-
-
 PLAN = (injection(1), injection(2), injection(1, "lane-2"), injection(2, "lane-2", control=Control.LOST))
 
 
@@ -294,6 +290,7 @@ def run(
     path: Path,
     *plan: Injection,
     behaviour: Behaviour | None = None,
+    jam: Behaviour | None = None,
     deaf: bool = False,
     acts: Mapping[int, Act] | None = None,
     at_second: tuple[float, Act] | None = None,
@@ -303,6 +300,7 @@ def run(
     loud: tuple[str, ...] = (),
     no_lane: str = "",
     because: Exception | None = None,
+    in_one_row: bool = False,
 ) -> Outcome:
     """Carries a plan out in virtual time, and acts on it at turns of the loop or at an instant."""
     path.unlink(missing_ok=True)
@@ -338,13 +336,17 @@ def run(
     async def scene(journal: Journal) -> BaseException | None:
         stop = asyncio.Event()
         conductor = asyncio.current_task()
-        faults = {"break": _FakeFault("break", world, behaviour or Behaviour())}
+        faults = {
+            "break": _FakeFault("break", world, behaviour or Behaviour()),
+            "jam": _FakeFault("jam", world, jam or Behaviour()),
+        }
         going = loop.create_task(
             conduct(
                 plan,
                 Surroundings(faults, lane_control, ears, write, journal, read_hops, quiet, limits or Limits(), clock),
                 stop=stop,
                 started_monotonic=STARTED,
+                in_one_row=in_one_row,
             )
         )
         first = loop.jumping.turns
@@ -373,13 +375,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "undo.jsonl"
 
 
-def assert_nothing_left(outcome: Outcome) -> None:
+def assert_nothing_left(outcome: Outcome, plan: Sequence[Injection] = PLAN) -> None:
     """No fault in place, nothing outstanding, no control at work, one last word for each injection."""
     assert outcome.world.in_place == set()
     assert outcome.outstanding == ()
     assert outcome.ears.controls == {}
     words = outcome.last_words()
-    assert sorted(words) == sorted(one.id for one in PLAN)
+    assert sorted(words) == sorted(one.id for one in plan)
     assert all(len(word) == 1 for word in words.values()), words
 
 
@@ -448,6 +450,68 @@ def test_a_lane_runs_its_injections_one_after_another_and_lanes_side_by_side(pat
     assert quiet_at == pytest.approx(hops_at + 4)
     assert second_at == pytest.approx(quiet_at + 0.5), "its phase is added when the lane is free"
     assert [one for one, _, _ in outcome.told if one.startswith("lane-1/")] == ["lane-1/1", "lane-1/2"]
+
+
+def test_tracks_of_a_lane_go_on_side_by_side(path: Path) -> None:
+    """What touches different things does not wait for each other; within a track it does."""
+    plan = (injection(1), injection(2), injection(3, track="host-cpu"))
+    outcome = run(path, *plan)
+    assert_nothing_left(outcome, plan)
+    first, second, beside = (outcome.only(FaultApplying, f"lane-1/{number}")[0] for number in (1, 2, 3))
+    ended, _ = outcome.only(InjectionClosed, "lane-1/1")
+    assert beside < ended < second
+    assert first < beside < first + 1
+
+
+def test_what_runs_in_one_row_waits_for_each_other_whatever_its_lane(path: Path) -> None:
+    """The stage of what disturbs every alert: the next one begins when the last one is closed."""
+    plan = (injection(1), injection(1, "lane-2"))
+    outcome = run(path, *plan, in_one_row=True)
+    assert_nothing_left(outcome, plan)
+    assert outcome.world.most_at_once == 1
+    assert outcome.only(FaultApplying, "lane-2/1")[0] > outcome.only(InjectionClosed, "lane-1/1")[0]
+
+
+DISTURBED = (injection(1, although="jam", although_for=timedelta(seconds=3)),)
+
+
+def test_the_way_of_an_alert_is_disturbed_while_its_fault_is_proven_and_for_as_long_as_was_drawn(path: Path) -> None:
+    """Disturbed first, then the fault; 3 s after its effect was proven the way is well again, before anybody hears."""
+    outcome = run(path, *DISTURBED)
+    assert_nothing_left(outcome, DISTURBED)
+    jammed, disturbed = outcome.only(PathDisturbed, "lane-1/1")
+    proven, _ = outcome.only(Injected, "lane-1/1")
+    well, restored = outcome.only(PathRestored, "lane-1/1")
+    assert (disturbed.fault, restored.fault) == ("jam", "jam")
+    assert jammed < proven
+    assert well == pytest.approx(proven + 3 + 0.4, abs=0.05)
+    assert outcome.only(Healed, "lane-1/1")[0] > well
+
+
+def test_a_way_that_could_not_be_disturbed_leaves_its_injection_unverified(path: Path) -> None:
+    """Heard although nothing was in the way proves nothing: the fault itself is not even applied."""
+    outcome = run(path, *DISTURBED, jam=Behaviour(prove_fails=EffectNotProven("The receiver still answers")))
+    assert_nothing_left(outcome, DISTURBED)
+    assert "could not be disturbed" in outcome.unverified()["lane-1/1"]
+    assert not [payload for _, payload in outcome.written if isinstance(payload, FaultApplying)]
+
+
+def test_a_way_that_stays_disturbed_retires_its_track(path: Path) -> None:
+    """Nothing more is tried there, and the journal keeps what is in place."""
+    plan = (*DISTURBED, injection(2))
+    outcome = run(path, *plan, jam=Behaviour(undo_fails=FaultError("The receiver does not come back")))
+    (retired,) = [payload for _, payload in outcome.written if isinstance(payload, LaneRetired)]
+    assert "does not come back" in retired.why
+    assert outcome.outstanding == ("lane-1/1/although",)
+    assert set(outcome.unverified()) == {"lane-1/1", "lane-1/2"}
+
+
+@pytest.mark.parametrize("second", [1.3, 1.6, 2.2, 3.0, 4.4, 5.2, 9.0])
+def test_a_disturbance_is_over_whenever_the_run_is_cancelled(path: Path, second: float) -> None:
+    """While it begins, while it lasts, while it ends: the way is well again, and so is the lane."""
+    outcome = run(path, *DISTURBED, at_second=(second, cancel))
+    assert outcome.world.in_place == set()
+    assert outcome.outstanding == ()
 
 
 def test_a_lane_that_does_not_become_quiet_is_used_all_the_same_and_told(path: Path) -> None:
