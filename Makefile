@@ -11,7 +11,7 @@ export MYPY_CACHE_DIR := $(TOCSIN_CACHE)/mypy
 WHEELS       := $(TOCSIN_CACHE)/wheels
 PIP          := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: slo test check env lock clean
+.PHONY: slo test nightly sabotage check env lock clean
 
 slo: env                    ## start the real stack, inject faults, prove that every alert is heard
 	.venv/bin/python -m pytest slo/
@@ -22,6 +22,9 @@ test: check                 ## the tests of the harness itself, against real com
 nightly: check              ## everything that is too long or too demanding for every change
 	.venv/bin/python -m pytest
 	.venv/bin/tocsin run
+
+sabotage: env               ## spoil policies and path in twenty ways; a table of what is seen (30 minutes; runs/sabotage.md)
+	@.venv/bin/python -m pytest tests/test_sabotage.py -m nightly
 
 check: env                  ## style and types
 	.venv/bin/ruff check

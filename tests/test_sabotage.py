@@ -1,119 +1,130 @@
-"""The twin of every green run: a sabotaged copy of the policies is red at the right alert, channel and hop."""
+"""The twin of every green run: what is spoilt is red at the right alert, channel and hop; one stack for all."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from sabotage_bench import PROJECT, Tried, told, try_all
+from sabotages import HEALTHY, SABOTAGES, Sabotage
 
+from harness.model.hops import NEXT_PART
 from harness.model.stack import Artifact
+from harness.model.verdicts import CellStatus, Judgement, Outcome, Verdict
+from harness.observe.folder import write_whole
 
-PROJECT = Path(__file__).parent.parent
-_DEAF_SLACK = """
-import harness.observe.channels.slack as slack, harness.cli as cli, sys
-opened = slack.SlackChannel.open
-slack.SlackChannel.open = lambda self, certificate, deliver, refuse: opened(self, certificate, lambda raw: None, refuse)
-raise SystemExit(cli.main(sys.argv[1:]))
-"""
+TABLE = PROJECT / "runs" / "sabotage.md"
+EVERYTHING = (*HEALTHY, *SABOTAGES)
 
 
-@dataclass(frozen=True)
-class Sabotage:
-    """What is spoilt, and where the trail must then end at which channels."""
-
-    name: str
-    file: str
-    before: str
-    after: str
-    alert: str
-    trail_ends: Mapping[str, str]
-    program: tuple[str, ...] = ("-m", "harness")
+def _called(sabotage: Sabotage) -> str:
+    return sabotage.name.replace("`", "").replace(",", "").replace(" ", "-")
 
 
-SABOTAGES = (
-    Sabotage(
-        "route removed",
-        "alertmanager.yml",
-        '    - receiver: slack\n      matchers: [priority =~ "critical|high|medium|low"]\n',
-        "",
-        "ServerDown",
-        {"slack": "received"},
-    ),
-    Sabotage(
-        "wrong receiver",
-        "alertmanager.yml",
-        '    - receiver: slack\n      matchers: [priority =~ "critical|high|medium|low"]\n',
-        '    - receiver: nobody\n      matchers: [priority =~ "critical|high|medium|low"]\n',
-        "ServerDown",
-        {"slack": "received"},
-    ),
-    Sabotage(
-        "threshold off",
-        "alerts/errors.rules.yml",
-        ") >= 0.05",
-        ") >= 1.05",
-        "HighErrorRatio",
-        {"email": "visible", "slack": "visible"},
-    ),
-    Sabotage(
-        "Alertmanager's address wrong",
-        "prometheus.yml",
-        "alertmanager:9093",
-        "alertmanager:9094",
-        "ServerDown",
-        {"email": "firing", "slack": "firing"},
-    ),
-    Sabotage(
-        "sink that drops",
-        "alertmanager.yml",
-        "",
-        "",
-        "ServerDown",
-        {"slack": "received"},
-        ("-c", _DEAF_SLACK),
-    ),
-)
+@pytest.fixture(scope="session")
+def tried(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    artifacts: Mapping[str, Artifact],
+    cache: Path,
+    pytestconfig: pytest.Config,
+) -> Mapping[str, Tried]:
+    """What came of every sabotage that is asked for, all tried on one stack; a table of it is printed and kept."""
+    asked = [
+        item.callspec.params["sabotage"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and "tried" in item.fixturenames and hasattr(item, "callspec")
+    ]
+    wanted = [one for one in EVERYTHING if one in asked]
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        found = try_all(wanted, tmp_path_factory.mktemp("sabotage"), cache, lambda text: print(text, file=sys.stderr))  # noqa: T201
+        text = table(wanted, found)
+        print(f"\n{text}")  # noqa: T201
+    write_whole(TABLE, text)
+    return found
 
 
 @pytest.mark.stack
 @pytest.mark.nightly
-@pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda sabotage: sabotage.name.replace(" ", "-"))
-def test_a_sabotage_is_red_at_the_right_hop(
-    sabotage: Sabotage, tmp_path: Path, artifacts: Mapping[str, Artifact]
-) -> None:
-    """The alert's cells at the spoilt channels are broken and name the hop; those at other channels are heard."""
-    policies = tmp_path / "policies"
-    shutil.copytree(PROJECT / "policies", policies)
-    (tmp_path / "loadtests").symlink_to(PROJECT / "loadtests")
-    spoilt = policies / sabotage.file
-    text = spoilt.read_text()
-    assert sabotage.before in text
-    spoilt.write_text(text.replace(sabotage.before, sabotage.after))
-    answer = subprocess.run(
-        [
-            sys.executable,
-            *sabotage.program,
-            "run",
-            *("--policies", str(policies), "--out", str(tmp_path / "runs"), "--only", sabotage.alert),
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        check=False,
-        timeout=300,
-    )
-    summary = json.loads((tmp_path / "runs" / "latest" / "summary.json").read_text())
-    assert (answer.returncode, summary["verdict"]) == (1, "fail"), answer.stderr[-2000:]
-    (alert,) = summary["alerts"]
-    assert alert["alert"] == sabotage.alert
-    ends = {cell["channel"]: cell["trail_ends"] for cell in alert["cells"] if cell["status"] == "broken"}
-    assert ends == sabotage.trail_ends
-    others = [cell for cell in alert["cells"] if cell["channel"] not in sabotage.trail_ends]
-    assert all(cell["status"] == "heard" for cell in others)
+@pytest.mark.parametrize("sabotage", EVERYTHING, ids=_called)
+def test_a_sabotage_is_red_at_the_right_hop(sabotage: Sabotage, tried: Mapping[str, Tried]) -> None:
+    """Its alert's cells at its channels are bad and name the hop, all other cells are heard; healthy twins are."""
+    assert sabotage.name in tried, "one before it could not be mended"
+    one = tried[sabotage.name]
+    assert not one.failure
+    assert one.judgement is not None
+    expected = {
+        (sabotage.alert, channel): (sabotage.status.value, hop or "", {sabotage.outcome})
+        for channel, hop in sabotage.ends.items()
+    }
+    assert bad(one.judgement) == expected, told(one)
+    assert {alert.alert for alert in one.judgement.alerts} == {sabotage.alert, *sabotage.beside}
+    if sabotage.ends:
+        assert one.judgement.verdict is Verdict.FAIL, told(one)
+        for channel, hop in sabotage.ends.items():
+            begins = f"{sabotage.alert} at {channel} is {sabotage.status}"
+            (reason,) = (reason for reason in one.judgement.reasons if reason.startswith(begins))
+            assert hop is None or reason.endswith(f"next to blame is {NEXT_PART[hop]}")
+    elif sabotage.means is None:
+        assert one.judgement.verdict is Verdict.PASS, told(one)
+    assert [control.as_expected for control in one.judgement.controls] == [sabotage.controls] * 2
+
+
+def test_there_are_sabotages_enough_and_each_is_another() -> None:
+    """At least 16, of distinct names, that end at five hops and beyond them; each spoils something."""
+    assert len(SABOTAGES) >= 16
+    assert len({one.name for one in EVERYTHING}) == len(EVERYTHING)
+    assert len({(*one.changes, one.means) for one in SABOTAGES}) == len(SABOTAGES)
+    assert len({hop for one in SABOTAGES for hop in one.ends.values()}) >= 7
+    assert all(one.ends and (one.changes or one.means) for one in SABOTAGES)
+    assert {one.status for one in SABOTAGES} == {CellStatus.BROKEN, CellStatus.FLAKY}
+
+
+def bad(judgement: Judgement) -> dict[tuple[str, str], tuple[str, str, set[Outcome]]]:
+    """(alert, channel) of each cell that was not heard -> its status, the hop at which its trail ends, outcomes."""
+    found = {}
+    for alert in judgement.alerts:
+        for cell in alert.cells:
+            trials = [
+                trial
+                for one in judgement.injections
+                for trial in one.trials
+                if one.control is None and (trial.alert, trial.channel) == (alert.alert, cell.channel)
+            ]
+            outcomes = {trial.outcome for trial in trials} - {Outcome.HEARD}
+            if cell.status != "heard":
+                found[alert.alert, cell.channel] = (cell.status.value, cell.trail_ends or "", outcomes)
+    return found
+
+
+def table(sabotages: Sequence[Sabotage], found: Mapping[str, Tried]) -> str:
+    """What came of each, in Markdown: one line a sabotage."""
+    lines = [
+        "| sabotage | drilled | not heard as promised at | the trail ends at | verdict | read before it runs | took |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for sabotage in sabotages:
+        one = found.get(sabotage.name)
+        if one is None or one.judgement is None:
+            lines.append(f"| {sabotage.name} | {sabotage.alert} | | | {told(one) if one else 'not tried'} | | |")
+            continue
+        cells = bad(one.judgement)
+        where = "; ".join(
+            f"{alert}: {', '.join(channel for name, channel in cells if name == alert)}"
+            for alert in dict.fromkeys(alert for alert, _ in cells)
+        )
+        ends = ", ".join(dict.fromkeys(hop or "its end" for _, hop, _ in cells.values()))
+        kinds = ", ".join(
+            dict.fromkeys(f"{status}, {' and '.join(sorted(outcomes))}" for status, _, outcomes in cells.values())
+        )
+        drilled = ", ".join((sabotage.alert, *sabotage.beside))
+        if not kinds and one.judgement.verdict is not Verdict.PASS:
+            kinds = "every cell is heard, and the disturbance itself is told of"
+        verdict = f"**{one.judgement.verdict}**" + (f" ({kinds})" if kinds else "")
+        read = ", ".join(f"`{name}`" for name in one.read) or ""
+        columns = (sabotage.name, drilled, where or "", ends or "", verdict, read, f"{one.seconds:.0f} s")
+        lines.append(f"| {' | '.join(columns)} |")
+    return "\n".join(lines) + "\n"
