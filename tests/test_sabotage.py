@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from sabotage_bench import PROJECT, Tried, told, try_all
-from sabotages import HEALTHY, SABOTAGES, Sabotage
+from sabotage_bench import PROJECT, Tried, spoilt, told, try_all
+from sabotages import HEALTHY, SABOTAGES, Change, Sabotage
 
 from harness.model.hops import NEXT_PART
 from harness.model.stack import Artifact
 from harness.model.verdicts import CellStatus, Judgement, Outcome, Verdict
 from harness.observe.folder import write_whole
+from harness.run import load_policies
 
 TABLE = PROJECT / "runs" / "sabotage.md"
 EVERYTHING = (*HEALTHY, *SABOTAGES)
@@ -63,7 +64,7 @@ def test_a_sabotage_is_red_at_the_right_hop(sabotage: Sabotage, tried: Mapping[s
     assert bad(one.judgement) == expected, told(one)
     assert {alert.alert for alert in one.judgement.alerts} == {sabotage.alert, *sabotage.beside}
     if sabotage.ends:
-        assert one.judgement.verdict is Verdict.FAIL, told(one)
+        assert (one.judgement.verdict, one.judgement.exit_code) == (Verdict.FAIL, 1), told(one)
         for channel, hop in sabotage.ends.items():
             begins = f"{sabotage.alert} at {channel} is {sabotage.status}"
             (reason,) = (reason for reason in one.judgement.reasons if reason.startswith(begins))
@@ -98,6 +99,25 @@ def bad(judgement: Judgement) -> dict[tuple[str, str], tuple[str, str, set[Outco
             if cell.status != "heard":
                 found[alert.alert, cell.channel] = (cell.status.value, cell.trail_ends or "", outcomes)
     return found
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGES, ids=_called)
+def test_each_change_finds_its_place(sabotage: Sabotage, tmp_path: Path) -> None:
+    """What is to be spoilt is where it is expected, and what would run or be started is another one afterwards."""
+    healthy = load_policies(PROJECT / "policies").policies
+    policies, _ = spoilt(healthy, sabotage.changes, tmp_path / "policies")
+    units = [(one.name, one.unit.argv) for one in policies.components if one.unit]
+    changed = {name for name, text in healthy.documents.items() if policies.documents[name] != text}
+    if units != [(one.name, one.unit.argv) for one in healthy.components if one.unit]:
+        changed |= {one.file for one in sabotage.changes if one.file.startswith("units/")}
+    assert changed == {one.file for one in sabotage.changes}
+
+
+def test_a_change_that_finds_no_place_is_told(tmp_path: Path) -> None:
+    """A sabotage that spoils nothing would be a test of nothing."""
+    healthy = load_policies(PROJECT / "policies").policies
+    with pytest.raises(AssertionError, match="has 0 x 'nothing of the kind'"):
+        spoilt(healthy, (Change("prometheus.yml", "nothing of the kind", ""),), tmp_path / "policies")
 
 
 def table(sabotages: Sequence[Sabotage], found: Mapping[str, Tried]) -> str:
