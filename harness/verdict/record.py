@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
@@ -54,10 +54,10 @@ _READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
 class Story:
     """What the ledger tells of one injection. Instants are Unix seconds.
 
-    `ends_at` is the instant at which the next fault begins in the same track of the same lane, else infinite;
-    `watched_until` the instant up to which somebody listened. `unread` says why Prometheus could not be asked for hops,
-    empty where it was. `disturbed` tells of a disturbance of the alert's way: None where there was none, True where it
-    was never seen to be over.
+    `ends_at` is the instant at which the next fault begins in its track, or one of a later stage in its lane, else
+    infinite; `watched_until` the instant up to which somebody listened. `unread` says why Prometheus could not be asked
+    for hops, empty where it was. `disturbed` tells of a disturbance of the alert's way: None where there was none, True
+    where it was never seen to be over.
     """
 
     planned: Injection
@@ -177,11 +177,6 @@ def record(events: Iterable[Event]) -> Record:
     for event in ledger:
         _read(event, chapters)
     injections = [payload.injection for payload in payloads if isinstance(payload, InjectionPlanned)]
-    faults: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for one in injections:
-        began = chapters[one.id].applying_at
-        if began is not None:
-            faults[one.lane, one.track].append(began)
     last_at = max((event.wall for event in ledger), default=0.0)
     ended = next((payload for payload in payloads if isinstance(payload, RunEnded)), None)
     plan = next((payload for payload in payloads if isinstance(payload, PlanClosed)), None)
@@ -190,7 +185,7 @@ def record(events: Iterable[Event]) -> Record:
         started=next((payload for payload in payloads if isinstance(payload, RunStarted)), None),
         ended=ended,
         plan=plan,
-        stories=tuple(_story(one, chapters[one.id], faults[one.lane, one.track], last_at) for one in injections),
+        stories=tuple(_story(one, chapters[one.id], _later(one, injections, chapters), last_at) for one in injections),
         targets=tuple(payload.target for payload in payloads if isinstance(payload, TargetDeclared)),
         drills=tuple(payload for payload in payloads if isinstance(payload, DrillDeclared)),
         findings=tuple(payload.finding for payload in payloads if isinstance(payload, FindingNoted)),
@@ -281,6 +276,14 @@ def _read(event: Event, chapters: Mapping[str, _Chapter]) -> None:
             known[Hop(hop)] = min(at, known.get(Hop(hop), math.inf))
         case _:
             pass
+
+
+def _later(one: Injection, injections: Iterable[Injection], chapters: Mapping[str, _Chapter]) -> Iterator[float]:
+    """When faults began that may end the story of an injection: those of its track, and of other stages in its lane."""
+    for other in injections:
+        began = chapters[other.id].applying_at
+        if began is not None and other.lane == one.lane and (other.track == one.track or other.stage != one.stage):
+            yield began
 
 
 def _story(planned: Injection, chapter: _Chapter, faults: Iterable[float], last_at: float) -> Story:
