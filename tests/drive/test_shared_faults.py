@@ -217,8 +217,9 @@ def test_all_of_them_are_tried_here() -> None:
             "What it does not show",
         ]
         assert fault.signal == "real"
+        disturbs_nobody = name in {"heartbeat-refused", "listener-crashed"}
         assert (fault.reach, fault.touches) == (
-            (Reach.SHARED, frozenset({"heartbeat"})) if name in {"heartbeat-refused", "listener-crashed"} else (Reach.ALONE, MONITORING)
+            (Reach.SHARED, frozenset({"heartbeat"})) if disturbs_nobody else (Reach.ALONE, MONITORING)
         )
 
 
