@@ -36,7 +36,7 @@ from harness.stack.layout import lay_out
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.stack import Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.nightly]
 
 ROOT = Path(__file__).parent.parent.parent
 COMPONENTS = ("community-platform", "mysql", "redis", "mysql-exporter", "redis-exporter")

@@ -46,7 +46,7 @@ from harness.stack.probe import Answer, ask
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.stack import Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.nightly]
 
 SHIPPED = Path(__file__).parents[2] / "policies"
 LISTENER = "dead-mans-listener"
