@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.model.notifications import Notification, ReceivedAlert, Status
 from harness.model.policy import rendered
-from harness.model.stack import LANE_LABEL
+from harness.model.stack import LANE_LABEL, SHARED
 from harness.model.time import Instant
 from harness.observe.attribution import says, spoken
 from harness.verdict.record import Record, Story
@@ -37,16 +37,18 @@ def attribute(record: Record) -> Attribution:
     unexplained = []
     names = {drill.alert for drill in record.drills} | {one.labels.get("alertname", "") for one in record.received}
     names |= {story.planned.alert for story in record.stories}
-    lanes = {story.planned.lane for story in record.stories}
+    lanes = {story.planned.lane for story in record.stories} | {SHARED}
     for message in record.messages:
         said = spoken(message, names | lanes)
         under_way = [
-            story for story in record.stories if story.planned.lane in said and story.covers(message.arrived.wall)
+            story
+            for story in record.stories
+            if any(_reaches(story, lane) for lane in said & lanes) and story.covers(message.arrived.wall)
         ]
         explained = False
         for story in under_way:
             planned = story.planned
-            own = planned.alert in said
+            own = {planned.alert, planned.lane} <= said
             beside = _beside(story, under_way)
             others = _others(message, story, record, said & names, mentioned_beside=own)
             strange = sorted(others - set(planned.tolerates) - _earlier(message, story, record) - beside)
@@ -68,12 +70,20 @@ def attribute(record: Record) -> Attribution:
     )
 
 
+def _reaches(story: Story, lane: str) -> bool:
+    """Whether an injection does something in a lane.
+
+    It does in its own and, where it disturbs the way of its alert, in what all lanes share.
+    """
+    return lane == story.planned.lane or (lane == SHARED and bool(story.planned.although))
+
+
 def _beside(story: Story, under_way: Sequence[Story]) -> set[str]:
-    """Alerts that injections of other tracks of this lane, under way at the same time, raise or tolerate."""
+    """Alerts that other injections that reach this lane, under way at the same time, raise or tolerate."""
     return {
         name
         for other in under_way
-        if other is not story and other.planned.lane == story.planned.lane
+        if other is not story and _reaches(other, story.planned.lane)
         for name in (other.planned.alert, *other.planned.tolerates)
     }
 
@@ -175,7 +185,7 @@ def _earlier(message: Notification, story: Story, record: Record) -> set[str]:
     return {
         name
         for other in record.stories
-        if other.planned.lane == story.planned.lane
+        if _reaches(story, other.planned.lane)
         and other.applying_at is not None
         and other.applying_at < (story.applying_at or 0.0)
         for name in (other.planned.alert, *other.planned.tolerates)

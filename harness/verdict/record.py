@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from harness.drive.plan.timetable import ALONE
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
 from harness.model.events import (
     AlertReceived,
@@ -279,10 +280,14 @@ def _read(event: Event, chapters: Mapping[str, _Chapter]) -> None:
 
 
 def _later(one: Injection, injections: Iterable[Injection], chapters: Mapping[str, _Chapter]) -> Iterator[float]:
-    """When faults began that may end the story of an injection: those of its track, and of other stages in its lane."""
+    """When faults began that may end the story of an injection.
+
+    Those are the ones of its track and of other stages in its lane; where all go on one at a time, any of them.
+    """
     for other in injections:
         began = chapters[other.id].applying_at
-        if began is not None and other.lane == one.lane and (other.track == one.track or other.stage != one.stage):
+        in_lane = other.lane == one.lane and (other.track == one.track or other.stage != one.stage)
+        if began is not None and (in_lane or one.stage == other.stage == ALONE):
             yield began
 
 

@@ -43,6 +43,15 @@ def test_a_story_ends_with_the_next_fault_that_could_be_meant(lane: str, track: 
     assert second.ends_at == math.inf, "nothing comes after it"
 
 
+def test_where_all_go_on_one_at_a_time_any_next_one_ends_a_story() -> None:
+    """A fault of what all lanes share, after one in a lane whose way was disturbed."""
+    first = replace(FIRST, track="monitoring", stage="monitoring", although="receiver-erroring")
+    other = replace(injection("ServerDown", 2, "shared"), track="monitoring", stage="monitoring")
+    planned = [(EPOCH, InjectionPlanned(one)) for one in (first, other)]
+    applied = [(EPOCH + at, FaultApplying(one.id, one.fault, one.lane)) for at, one in ((1, first), (9, other))]
+    assert record(numbered([*planned, *applied])).stories[0].ends_at == EPOCH + 9
+
+
 @pytest.mark.parametrize("kinds", [(), (PathDisturbed,), (PathDisturbed, PathRestored)], ids=["never", "on", "over"])
 def test_a_disturbance_is_remembered_until_it_is_seen_to_be_over(
     kinds: tuple[type[PathDisturbed | PathRestored], ...],
