@@ -168,9 +168,9 @@ raise SystemExit(cli.main(sys.argv[1:]))
 
 INTRUDER = """
 import socket, sys
-import harness.cli as cli, harness.run as run
+import harness.cli as cli, harness.rehearsal as rehearsal
 
-chosen, kept = run.lay_out, []
+chosen, kept = rehearsal.lay_out, []
 
 def taken(*arguments, **named):
     layout = chosen(*arguments, **named)
@@ -178,7 +178,7 @@ def taken(*arguments, **named):
     kept.append(socket.create_server((address.host, address.port)))
     return layout
 
-run.lay_out = taken
+rehearsal.lay_out = taken
 raise SystemExit(cli.main(sys.argv[1:]))
 """
 

@@ -113,7 +113,8 @@ def stopped(moment: Moment, number: signal.Signals, folder: Path, *, again: bool
             run.signal(number)
             for _ in range(3):
                 pause(random.Random(secrets.randbelow(1_000_000)).uniform(0.02, 0.8))
-                if run.process.poll() is None:
+                # Once its end is told nobody is there to answer: a signal then meets the interpreter on its way out.
+                if run.process.poll() is None and "the run was stopped" not in run.stderr:
                     run.signal(number)
         code = run.end()
         left = remains(run, traces)

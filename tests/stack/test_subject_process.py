@@ -196,6 +196,7 @@ async def test_without_database_and_redis_it_lives_and_says_503(tmp_path: Path, 
         assert await subject.post("/api/posts", POST) == 401
 
 
+@pytest.mark.nightly  # a bound of seconds, and only the night has the machine to itself
 async def test_a_database_that_never_speaks_costs_four_seconds_at_most(tmp_path: Path) -> None:
     """Eight requests at once, twice as many as connections: all are 503 in time, and the process still ends in time."""
     async with mute_server() as mute, running(tmp_path, *urls(mute, mute)) as subject:
