@@ -88,7 +88,7 @@ def _cells(config: pytest.Config) -> tuple[CellName, ...]:
             config.stash[_CELLS] = tuple(
                 CellName(drill.alert, channel)
                 for drill in policies.drills
-                for channel in policies.priorities[drill.priority].channels
+                for channel in policies.channels_of(drill)
             )
     return config.stash[_CELLS]
 

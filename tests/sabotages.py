@@ -146,7 +146,7 @@ SABOTAGES = (
     Sabotage(
         "template that fails",
         "ServerDown",
-        _at(Hop.RECEIVED, ["slack"]),
+        _at(None, ["slack"]),
         (
             Change(
                 "notifications/slack.tmpl",
@@ -154,6 +154,8 @@ SABOTAGES = (
                 '{{ range .Alerts.Firing }}{{ template "community.slack.alerts" . }}',
             ),
         ),
+        # Alertmanager sends a Slack message whose text could not be made, without the text.
+        outcome=Outcome.WRONG_CONTENT,
     ),
     Sabotage(
         "threshold off",

@@ -256,6 +256,14 @@ class Policies:
     dead_man_file: str | None = None
     conditions: tuple[Condition, ...] = ()
 
+    def channels_of(self, drill: Drill) -> tuple[str, ...]:
+        """The channels that must hear a drill's alert: its own, or those of its priority.
+
+        Raises:
+            KeyError: its priority promises nothing.
+        """
+        return self.priorities[drill.priority].channels if drill.channels is None else drill.channels
+
     def alert(self, name: str) -> Alert:
         """The alert of that name.
 

@@ -49,7 +49,7 @@ def declare(
                 priority=drill.priority,
                 fault=", ".join(drill.faults),
                 signal=kinds.pop() if len(kinds) == 1 else "mixed",
-                channels=drill.channels or policies.priorities[drill.priority].channels,
+                channels=policies.channels_of(drill),
                 severity=alert.labels.get("severity", ""),
                 told_by=alert.told_by,
                 labels=alert.labels if by_itself else {},

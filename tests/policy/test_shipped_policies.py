@@ -6,6 +6,9 @@ from datetime import timedelta
 
 from policy_folders import CHANNELS, FAULTS, KINDS, loaded
 
+from harness.drive.faults.registry import FAULTS as REGISTERED
+from harness.drive.plan.timetable import plan
+from harness.model.plan import Profile, Traits
 from harness.model.policy import Basis, Priority, RestartWhen
 from harness.policy.parse.targets import TARGET_IDS
 
@@ -124,3 +127,16 @@ def test_one_receiver_for_each_channel() -> None:
     """A channel that hangs must not hold up another: no receiver has two."""
     for receiver in loaded().policies.receivers:
         assert len(receiver.integrations) <= 1
+
+
+def test_a_gate_plans_every_cell_that_the_suite_asks_for() -> None:
+    """What `slo/` has a test for is tried, and nothing else: a drill's own channels count in both."""
+    policies = loaded().policies
+    traits = {fault.id: Traits(fault.touches, fault.reach) for fault in REGISTERED}
+    alerts = {alert.name: alert for alert in policies.alerts}
+    timetable = plan(policies.drills, policies.priorities, alerts, traits, profile=Profile.GATE, seed=1)
+    planned = {(one.alert, channel) for one in timetable.injections for channel in one.channels}
+    asked = {(drill.alert, channel) for drill in policies.drills for channel in policies.channels_of(drill)}
+    assert planned == asked
+    assert ("DeadMansSwitch", "sms") not in asked
+    assert ("ServerDown", "sms") in asked
