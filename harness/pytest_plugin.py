@@ -86,9 +86,7 @@ def _cells(config: pytest.Config) -> tuple[CellName, ...]:
             config.stash[_REFUSED] = error
         else:
             config.stash[_CELLS] = tuple(
-                CellName(drill.alert, channel)
-                for drill in policies.drills
-                for channel in policies.channels_of(drill)
+                CellName(drill.alert, channel) for drill in policies.drills for channel in policies.channels_of(drill)
             )
     return config.stash[_CELLS]
 
