@@ -160,7 +160,7 @@ class Bench:
     ) -> Judgement | None:
         mending.callback(self._rehearsal.turn_to, self._script, self._between)  # last of all
         if await self._restarted(sabotage, policies, mending):
-            await self.quiet()
+            await self.quiet(watched=False)  # the watchdog too is told only once in a resend delay
         timetable = _timetable(self._script.policies, sabotage)
         with Ledger.create(place / "ledger.jsonl", self._between.redactor) as ledger:
             mending.callback(self._rehearsal.turn_to, self._script, self._between)
@@ -322,8 +322,11 @@ class Bench:
     def _prometheus(self) -> str:
         return f"http://{self._standing.stack.address('prometheus')}"
 
-    async def quiet(self) -> None:
+    async def quiet(self, *, watched: bool = True) -> None:
         """Waits until no alert but the watchdog is anywhere, and nobody has heard anything for a while.
+
+        Args:
+            watched: whether Alertmanager must know the watchdog.
 
         Raises:
             StackError: it did not become quiet.
@@ -332,14 +335,14 @@ class Bench:
         deadline = time.monotonic() + _QUIET_SECONDS
         heard, since = len(inbox.notifications), time.monotonic()
         while time.monotonic() - since < _STILL_SECONDS:
-            left = await self._left()
+            left = await self._left({"Watchdog"} if watched else set())
             if left or len(inbox.notifications) != heard:
                 heard, since = len(inbox.notifications), time.monotonic()
             if time.monotonic() > deadline:
                 raise StackError("It did not become quiet", seen=left or "messages kept coming")
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _left(self) -> str:
+    async def _left(self, needed: set[str]) -> str:
         """What is not quiet yet; empty where everything is."""
         try:
             async with ClientSession(self._prometheus) as session:
@@ -351,7 +354,7 @@ class Bench:
                 known = {one["labels"]["alertname"] for one in await answer.json()}
         except (NoAnswer, ClientError, OSError, TimeoutError) as error:
             return f"somebody does not answer: {error}"
-        names = known ^ {"Watchdog"} | {one["metric"]["alertname"] for one in series}
+        names = known - {"Watchdog"} | needed - known | {one["metric"]["alertname"] for one in series}
         return ", ".join(sorted(names))
 
 

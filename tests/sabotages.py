@@ -43,12 +43,12 @@ class Sabotage:
     Args:
         name: what a table calls it.
         alert: the alert that is drilled.
-        ends: channel at which it must not be heard well -> the hop at which its trail ends, None where every hop was
-            reached and the message is wrong. Empty: nothing is spoilt that a person would notice.
+        ends: channel at which it must not be heard well -> the hop at which its trail ends: before `notified` the
+            message is lost, at `notified` nobody is told that it is over, None where every hop is reached and the
+            message is wrong. Empty: nothing is spoilt that a person would notice.
         changes: what is changed in the policies.
         means: what is done beside that.
         status: the status of the cells at these channels.
-        outcome: what becomes of the trials there that fail.
         beside: further alerts that are drilled, and heard.
         controls: whether the negative controls are tried, too.
     """
@@ -59,9 +59,13 @@ class Sabotage:
     changes: tuple[Change, ...] = ()
     means: Means | None = None
     status: CellStatus = CellStatus.BROKEN
-    outcome: Outcome = Outcome.LOST
     beside: tuple[str, ...] = ()
     controls: bool = False
+
+    def outcome(self, channel: str) -> Outcome:
+        """What becomes of the trials at a channel that fail."""
+        hop = self.ends[channel]
+        return {None: Outcome.WRONG_CONTENT, Hop.NOTIFIED: Outcome.NOT_RESOLVED}.get(hop, Outcome.LOST)
 
 
 def _at(hop: Hop | None, channels: Iterable[str]) -> Mapping[str, Hop | None]:
@@ -134,19 +138,18 @@ SABOTAGES = (
         "ServerDown",
         _at(Hop.NOTIFIED, CRITICAL),
         (Change(ALERTMANAGER, "  group_interval: 5s # how soon", "  group_interval: 5m # how soon"),),
-        outcome=Outcome.NOT_RESOLVED,
     ),
     Sabotage(
         "title asks for a label that is not there",
         "ServerDown",
-        _at(None, ["email", "sms", "slack", "discord"]),
+        # The short message says nowhere else which alert it is about: nobody can tell what it belongs to.
+        {**_at(None, ["email", "slack", "discord"]), "sms": Hop.RECEIVED},
         (Change("notifications/title.tmpl", "{{ .CommonLabels.alertname }}", "{{ .CommonLabels.nope }}"),),
-        outcome=Outcome.WRONG_CONTENT,
     ),
     Sabotage(
         "template that fails",
         "ServerDown",
-        _at(None, ["slack"]),
+        _at(None, ["slack"]),  # Alertmanager sends a Slack message whose text could not be made, without the text
         (
             Change(
                 "notifications/slack.tmpl",
@@ -154,8 +157,6 @@ SABOTAGES = (
                 '{{ range .Alerts.Firing }}{{ template "community.slack.alerts" . }}',
             ),
         ),
-        # Alertmanager sends a Slack message whose text could not be made, without the text.
-        outcome=Outcome.WRONG_CONTENT,
     ),
     Sabotage(
         "threshold off",
@@ -209,7 +210,6 @@ SABOTAGES = (
                 '      - channel: "#alerts"\n        send_resolved: false\n',
             ),
         ),
-        outcome=Outcome.NOT_RESOLVED,
     ),
     Sabotage(
         "sink that drops",

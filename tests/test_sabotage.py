@@ -58,7 +58,7 @@ def test_a_sabotage_is_red_at_the_right_hop(sabotage: Sabotage, tried: Mapping[s
     assert not one.failure
     assert one.judgement is not None
     expected = {
-        (sabotage.alert, channel): (sabotage.status.value, hop or "", {sabotage.outcome})
+        (sabotage.alert, channel): (sabotage.status.value, hop or "", {sabotage.outcome(channel)})
         for channel, hop in sabotage.ends.items()
     }
     assert bad(one.judgement) == expected, told(one)
