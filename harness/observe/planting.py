@@ -99,8 +99,8 @@ class Planting:
             asking = asyncio.create_task(self._ask(session), name="queries for planted changes")
             try:
                 while not await _set_within(stop, self._dice.uniform(*PAUSE_SECONDS)):
-                    if asking.done() or any(change.done() for change in changes):
-                        break  # it failed: whoever fails ends all
+                    if asking.done() or any(_failed(change) for change in changes):
+                        break  # whoever fails ends all
                     lane = next((lane for lane in order if lane not in busy), None)
                     if lane is None or free.locked():
                         continue
@@ -195,6 +195,11 @@ class Planting:
                     if self._shown.get(awaited.lane) == awaited.value and not awaited.seen.done():
                         awaited.seen.set_result(now)
             await asyncio.sleep(POLL_SECONDS)
+
+
+def _failed(change: asyncio.Task[None]) -> bool:
+    """Whether a change came to its end by an error; one that is just over is not yet taken out of the set."""
+    return change.done() and not change.cancelled() and change.exception() is not None
 
 
 def _keys_of(*lanes: str) -> str:
