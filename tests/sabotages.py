@@ -78,6 +78,9 @@ HEALTHY = (
 )
 """The twins: what must be green, or heard in spite of all, on the same stack and by the same code."""
 
+MENDED = Sabotage("all is mended", "ServerDown", {}, controls=True)
+"""The last of all: as green as the first, so that nothing was red because the stack had worn out."""
+
 SABOTAGES = (
     Sabotage(
         "route removed",

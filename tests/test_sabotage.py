@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sabotage_bench import PROJECT, Tried, spoilt, told, try_all
-from sabotages import HEALTHY, SABOTAGES, Change, Sabotage
+from sabotages import HEALTHY, MENDED, SABOTAGES, Change, Sabotage
 
 from harness.model.hops import NEXT_PART
 from harness.model.stack import Artifact
@@ -17,7 +17,7 @@ from harness.observe.folder import write_whole
 from harness.run import load_policies
 
 TABLE = PROJECT / "runs" / "sabotage.md"
-EVERYTHING = (*HEALTHY, *SABOTAGES)
+EVERYTHING = (*HEALTHY, *SABOTAGES, MENDED)
 
 
 def _called(sabotage: Sabotage) -> str:
@@ -120,6 +120,16 @@ def test_a_change_that_finds_no_place_is_told(tmp_path: Path) -> None:
         spoilt(healthy, (Change("prometheus.yml", "nothing of the kind", ""),), tmp_path / "policies")
 
 
+def test_the_table_tells_what_could_not_be_tried() -> None:
+    """A sabotage that nobody could try has a line that says why, and is not taken for a green one."""
+    first, second, *_ = SABOTAGES
+    lines = table([first, second], {first.name: Tried(None, failure="It was not loaded\n  seen: 500")}).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {first.name}", f"| {second.name}"]
+    assert "It was not loaded" in lines[2]
+    assert "not tried" in lines[3]
+    assert len({line.count("|") for line in lines}) == 1
+
+
 def table(sabotages: Sequence[Sabotage], found: Mapping[str, Tried]) -> str:
     """What came of each, in Markdown: one line a sabotage."""
     lines = [
@@ -129,7 +139,9 @@ def table(sabotages: Sequence[Sabotage], found: Mapping[str, Tried]) -> str:
     for sabotage in sabotages:
         one = found.get(sabotage.name)
         if one is None or one.judgement is None:
-            lines.append(f"| {sabotage.name} | {sabotage.alert} | | | {told(one) if one else 'not tried'} | | |")
+            lines.append(
+                f"| {sabotage.name} | {sabotage.alert} | | | {told(one).splitlines()[0] if one else 'not tried'} | | |"
+            )
             continue
         cells = bad(one.judgement)
         where = "; ".join(
@@ -138,13 +150,13 @@ def table(sabotages: Sequence[Sabotage], found: Mapping[str, Tried]) -> str:
         )
         ends = ", ".join(dict.fromkeys(hop or "its end" for _, hop, _ in cells.values()))
         kinds = ", ".join(
-            dict.fromkeys(f"{status}, {' and '.join(sorted(outcomes))}" for status, _, outcomes in cells.values())
+            dict.fromkeys(word for status, _, outcomes in cells.values() for word in (status, *sorted(outcomes)))
         )
         drilled = ", ".join((sabotage.alert, *sabotage.beside))
         if not kinds and one.judgement.verdict is not Verdict.PASS:
             kinds = "every cell is heard, and the disturbance itself is told of"
         verdict = f"**{one.judgement.verdict}**" + (f" ({kinds})" if kinds else "")
-        read = ", ".join(f"`{name}`" for name in one.read) or ""
-        columns = (sabotage.name, drilled, where or "", ends or "", verdict, read, f"{one.seconds:.0f} s")
+        read = ", ".join(f"`{name}`" for name in one.read)
+        columns = (sabotage.name, drilled, where, ends, verdict, read, f"{one.seconds:.0f} s")
         lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines) + "\n"
