@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ WELL_SECONDS = 2.0
 """How long a component may take to show that it is well before anything is done to it."""
 
 
-class ComponentFault:
+class ComponentFault(ABC):
     """A fault of one component of a lane; a kind of it says what is done, and which looks tell effect and health.
 
     For the sentences: `what` is done something to (`the path to the database`), namely `done` (`reset`); `effect` and
@@ -24,15 +25,17 @@ class ComponentFault:
     id: ClassVar[str]
     summary: ClassVar[str]
     signal = "real"
-    touches = APPLICATION
-    reach = Reach.LANE
+    touches: ClassVar[frozenset[str]] = APPLICATION
+    reach: ClassVar[Reach] = Reach.LANE
     component: ClassVar[str]
     what: ClassVar[str]
     done: ClassVar[str]
     effect: ClassVar[str]
     health: ClassVar[str]
     looks_apart_seconds: ClassVar[float] = 0.02
+    well_seconds: ClassVar[float] = WELL_SECONDS
 
+    @abstractmethod
     async def disturb(self, control: LaneControl) -> None:
         """Does it.
 
@@ -40,23 +43,22 @@ class ComponentFault:
             StackError: the stack could not.
             FaultError: there is a reason not to.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def mend(self, control: LaneControl) -> None:
         """Takes it back; nothing where there is nothing.
 
         Raises:
             StackError: the stack could not.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def seen(self, control: LaneControl) -> Look:
         """One look for the effect, over connections of its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def well(self, control: LaneControl) -> Look:
         """One look for health, over connections of its own."""
-        raise NotImplementedError
 
     def address(self, control: LaneControl) -> Address:
         """Where everybody reaches the component: the relay, where one stands in its path."""
@@ -74,7 +76,7 @@ class ComponentFault:
         """
         await watch(
             lambda: self.well(control),
-            WELL_SECONDS,
+            self.well_seconds,
             otherwise=FaultError,
             what=f"All was not well before {self.what} was to be {self.done}",
             expected=self.health,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import smtplib
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -22,7 +23,7 @@ WELL_SECONDS = 5.0
 """How long a sink may take to show that it is well before anything is done to it."""
 
 
-class FarEndFault:
+class FarEndFault(ABC):
     """A fault of one channel's sink: told to misbehave, looked at, told to do its work again.
 
     While it is in place nobody hears of anything over that channel, so nothing else may go on. `channel` and `how` say
@@ -36,9 +37,9 @@ class FarEndFault:
     how: ClassVar[Behaviour]
     effect: ClassVar[str]
 
+    @abstractmethod
     async def seen(self, control: LaneControl) -> Look:
         """One look for the effect, over a connection of its own."""
-        raise NotImplementedError
 
     async def well(self, control: LaneControl) -> Look:
         """One look for health, over a connection of its own: a GET that answers 200, where nothing else is said."""

@@ -6,6 +6,7 @@ What goes on dies with the harness; nothing of it has to be undone after a crash
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
@@ -44,9 +45,9 @@ class LastingFault(ComponentFault):
     def __init__(self) -> None:
         self._deeds: dict[Address, Deed] = {}
 
+    @abstractmethod
     def deed(self, control: LaneControl) -> Deed:
         """What is to be done in a lane; nothing has been yet."""
-        raise NotImplementedError
 
     async def disturb(self, control: LaneControl) -> None:
         """Begins.

@@ -6,6 +6,7 @@ Read from the exporter itself and never through Prometheus. What only ever grows
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -56,7 +57,7 @@ class Measure(Protocol):
         """The figure now; a clause where it could not be had, or not yet."""
 
 
-class MachineFault:
+class MachineFault(ABC):
     """A fault of the lane's machine: each one says what it changes, how that is measured, and when it is there."""
 
     id: str
@@ -67,21 +68,21 @@ class MachineFault:
     condition: str
     """What is there when it took effect, as a clause: `at least 80 % of the memory used`."""
 
+    @abstractmethod
     def measure(self, exporter: Address) -> Measure:
         """A fresh measure of its figure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def met(self, figure: float) -> bool:
         """Whether a figure is what `condition` says."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def change(self, control: LaneControl) -> None:
         """Does it to the machine."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def change_back(self, control: LaneControl) -> None:
         """Takes it back; nothing where it was not done."""
-        raise NotImplementedError
 
     def facts(self, control: LaneControl) -> Mapping[str, str]:
         """Where the exporter listens; a machine that is shown dies with the harness, and its disk with the exporter.

@@ -11,14 +11,14 @@ from itertools import pairwise
 import pytest
 from cause_doubles import WELL, CauseLane
 
-from harness.drive import component_fault, database
+from harness.drive import database, migration
+from harness.drive.component_fault import ComponentFault
 from harness.drive.faults import (
     APPLICATION,
     Fault,
     Proof,
     Reach,
     cache_cold,
-    comments_unreadable,
     login_burst,
     posts_locked,
 )
@@ -54,8 +54,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posts_locked, "_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(cache_cold, "PAUSE_SECONDS", 0.005)
     monkeypatch.setattr(login_burst, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(component_fault, "WELL_SECONDS", 0.2)
-    monkeypatch.setattr(comments_unreadable, "_WELL_SECONDS", 0.2)
+    monkeypatch.setattr(ComponentFault, "well_seconds", 0.2)
+    monkeypatch.setattr(migration, "_WELL_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ async def test_nothing_is_left_where_the_sandbox_is_gone(lane: CauseLane, name: 
 async def test_what_goes_on_is_not_begun_again(lane: CauseLane, name: str) -> None:
     """A second injection before the first was undone: FaultError, and the first one can still be undone."""
     fault = CASES[name]()
-    assert isinstance(fault, component_fault.ComponentFault)
+    assert isinstance(fault, ComponentFault)
     await fault.apply(lane)
     with pytest.raises(FaultError, match="goes on already"):
         await fault.disturb(lane)
@@ -295,7 +295,10 @@ async def test_some_requests_fail_and_the_others_do_not(lane: CauseLane) -> None
     fault = CommentsUnreadable()
     await fault.apply(lane)
     proof = await fault.prove(lane, 3)
-    assert "2 of 5 requests failed with 5xx (40%) since the column was renamed, 1 of them our own" in proof.saw
+    assert (
+        "2 of 5 requests failed with 5xx (40%) since the column of the comments was renamed, 1 of them our own"
+        in proof.saw
+    )
     await fault.undo(lane, 1)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from aiohttp import web
 from lane_doubles import UntouchedLane
 
+from harness.drive import migration
+from harness.drive.database import Rename
 from harness.drive.faults import Fault, Proof
-from harness.drive.faults import posts_table_missing as missing
 from harness.drive.faults.database_refused import DatabaseRefused
 from harness.drive.faults.posts_table_missing import PostsTableMissing
 from harness.drive.faults.registry import FAULTS
 from harness.drive.faults.server_killed import ServerKilled
+from harness.drive.migration import BadMigration
 from harness.errors import EffectNotProven, FaultError, StackError
 from harness.model.stack import Address, Lane
 from harness.stack.relay import Relay
@@ -145,7 +148,7 @@ def table(monkeypatch: pytest.MonkeyPatch, control: _LaneControl) -> list[str]:
     """A database of one table, for tests of all that is not SQL; its only element is the table's name."""
     table = ["posts"]
 
-    async def rename(facts: Mapping[str, str], away: str, to: str, seconds: float) -> bool:
+    async def rename(_: Rename, facts: Mapping[str, str], away: str, to: str, seconds: float) -> bool:
         assert facts["mysql_password"] == "pass"
         assert seconds > 0
         if table == [to]:
@@ -154,7 +157,7 @@ def table(monkeypatch: pytest.MonkeyPatch, control: _LaneControl) -> list[str]:
         control.subject.posts_status = 200 if to == "posts" else 500
         return True
 
-    monkeypatch.setattr(missing, "_rename", rename)
+    monkeypatch.setattr(Rename, "carry_out", rename)
     control.secrets = {"mysql_user": "app", "mysql_password": "pass", "mysql_database": "app"}
     return table
 
@@ -223,7 +226,8 @@ async def test_a_lane_that_is_not_well_is_not_touched(
     control: _LaneControl, table: list[str], fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is broken before would be a proof of nothing: FaultError, and nothing was applied."""
-    monkeypatch.setattr(f"{type(fault).__module__}._WELL_SECONDS", 0.1)
+    where = migration if isinstance(fault, BadMigration) else sys.modules[type(fault).__module__]
+    monkeypatch.setattr(where, "_WELL_SECONDS", 0.1)
     control.subject.posts_status = 503
     await control.subject.end()
     await control.relay.refuse()
@@ -319,10 +323,10 @@ async def test_a_database_that_greets_with_an_error_is_not_restored(control: _La
     assert "255" in str(told.value)
 
 
-async def test_the_error_ratio_needs_its_five_percent(control: _LaneControl, table: list[str]) -> None:
-    """One failure in 21 requests since then is 4.8 % and proves nothing; one in 20 is the condition."""
-    for healthy, there in ((20, False), (19, True)):
-        counts = iter([{"200": 40, "500": 3}, {"200": 40 + healthy, "500": 4}])
+async def test_the_error_ratio_needs_its_quarter(control: _LaneControl, table: list[str]) -> None:
+    """Five failures in 21 requests since then are 23.8 % and prove nothing; five in 20 are the condition."""
+    for healthy, there in ((16, False), (15, True)):
+        counts = iter([{"200": 40, "500": 3}, {"200": 40 + healthy, "500": 8}])
 
         def exposition(counts: object = counts) -> web.Response:
             control.subject.requests = next(counts, control.subject.requests)  # type: ignore[call-overload]
@@ -331,11 +335,11 @@ async def test_the_error_ratio_needs_its_five_percent(control: _LaneControl, tab
         control.subject.metrics = exposition
         if there:
             proof = await PostsTableMissing().prove(control, 1)
-            assert proof.saw.startswith("1 of 20 requests failed with 5xx (5%)")
+            assert proof.saw.startswith("5 of 20 requests failed with 5xx (25%)")
         else:
             with pytest.raises(EffectNotProven, match="did not rise") as told:
                 await PostsTableMissing().prove(control, 0.3)
-            assert "1 of 21 requests" in str(told.value)
+            assert "5 of 21 requests" in str(told.value)
 
 
 async def test_four_failures_are_not_enough_requests_and_our_own_are_told(

@@ -210,7 +210,7 @@ async def test_a_table_that_is_in_use_is_not_renamed_after_we_gave_up(
     control: _LaneControl, mariadb: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long transaction holds the table: FaultError in time, and nothing happens when that ends."""
-    monkeypatch.setattr("harness.drive.faults.posts_table_missing._APPLY_SECONDS", 2.0)
+    monkeypatch.setattr("harness.drive.migration._APPLY_SECONDS", 2.0)
     async with session(mariadb) as long:
         await long.execute("SELECT * FROM posts")
         begun = time.monotonic()

@@ -12,7 +12,6 @@ from itertools import count
 import pytest
 from lane_doubles import UntouchedLane
 
-from harness.drive import component_fault
 from harness.drive.component_fault import ComponentFault
 from harness.drive.faults import APPLICATION, Proof, Reach, database_slow, scrapes_lost, server_frozen
 from harness.drive.faults.cache_killed import CacheKilled
@@ -203,7 +202,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrapes_lost, "DOWN_SECONDS", 0.16)
     monkeypatch.setattr(scrapes_lost, "UP_SECONDS", 0.21)
     monkeypatch.setattr(ScrapesLost, "looks_apart_seconds", 0.01)
-    monkeypatch.setattr(component_fault, "WELL_SECONDS", 1.0)
+    monkeypatch.setattr(ComponentFault, "well_seconds", 1.0)
 
 
 @pytest.fixture(autouse=True)
