@@ -19,17 +19,28 @@ def new_folder(out: Path) -> tuple[str, Path]:
     Raises:
         UsageError: the folder cannot be made.
     """
-    run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    folder = (out / run).absolute()
-    try:
-        (folder / "logs").mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(
-            f"the folder of this run cannot be made at {folder}",
-            seen=error.strerror or str(error),
-            hint="choose a folder of yours by --out",
-        ) from error
-    return run, folder
+    while True:
+        run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        folder = (out / run).absolute()
+        try:
+            folder.mkdir(parents=True)
+            (folder / "logs").mkdir()
+        except FileExistsError as error:
+            # One of 65,536 runs that begin in the same second: the next draw is another. A file in the way stays one.
+            if folder.is_dir():
+                continue
+            raise _not_made(folder, error) from error
+        except OSError as error:
+            raise _not_made(folder, error) from error
+        return run, folder
+
+
+def _not_made(folder: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"the folder of this run cannot be made at {folder}",
+        seen=error.strerror or str(error),
+        hint="choose a folder of yours by --out",
+    )
 
 
 def point_latest(out: Path, folder: Path) -> None:

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ledgers import EPOCH, numbered
@@ -48,6 +50,16 @@ def test_a_new_folder_is_named_by_its_instant(tmp_path: Path) -> None:
         assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", name)
         assert path == tmp_path / "runs" / name
         assert (path / "logs").is_dir()
+
+
+def test_a_name_that_is_taken_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs that begin in the same second and draw the same digits have folders of their own."""
+    drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr("secrets.token_hex", lambda _: next(drawn))
+    now = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
+    monkeypatch.setattr("harness.observe.folder.datetime", SimpleNamespace(now=lambda _: now))
+    names = [new_folder(tmp_path / "runs")[0] for _ in range(2)]
+    assert names == ["20261125T120000Z-aaaa", "20261125T120000Z-bbbb"]
 
 
 def test_a_relative_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
