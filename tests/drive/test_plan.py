@@ -350,6 +350,19 @@ def test_an_alert_must_be_heard_although_its_way_is_disturbed() -> None:
     assert timedelta(seconds=3) <= found.although_for < timedelta(seconds=7)
 
 
+def test_what_a_disturbance_itself_must_raise_may_speak_too() -> None:
+    """Under the disturbance that raises it at night, and under no other; nor where nothing disturbs the way."""
+    loud = replace(QUIET, nightly=("receiver-erroring",))
+    drill = replace(DRILLS[1], tolerates=("HighErrorRatio",), although=("receiver-erroring", "database-refused"))
+    night = smoke([drill, loud], profile=Profile.NIGHTLY, only=["ServerDown"])
+    tolerated = {one.although: one.tolerates for one in trials(night)}
+    assert tolerated == {
+        "": ("HighErrorRatio",),
+        "receiver-erroring": ("HighErrorRatio", "Recovered"),
+        "database-refused": ("HighErrorRatio",),
+    }
+
+
 def test_the_less_urgent_come_first() -> None:
     """What an outage leaves behind, a window or an inhibition, would silence a lesser alert that comes after it."""
     timetable = smoke([*DRILLS, QUIET], profile=Profile.GATE, lanes=2)

@@ -264,15 +264,32 @@ async def test_a_failure_to_write_ends_the_planting(monkeypatch: pytest.MonkeyPa
     """A ledger that takes no more lines is told to whoever waits for the end, and nothing is left running."""
     here = world(1, lag=0.02)
 
+    tried = asyncio.Event()
+
     def full(_: Payload) -> None:
+        tried.set()
         raise OSError("no room")
 
     monkeypatch.setattr(here, "write", full)
     before = asyncio.all_tasks()
     with pytest.raises(OSError, match="no room"):
-        async with here.planting():
-            await asyncio.sleep(0.3)
+        async with here.planting(), asyncio.timeout(5):
+            await tried.wait()
     assert {task.get_name() for task in asyncio.all_tasks() - before if "planted" in task.get_name()} == set()
+
+
+async def test_only_a_change_that_failed_ends_the_planting() -> None:
+    """One that is over, and not yet taken out of the set, or was broken off, is no failure."""
+
+    async def fails() -> None:
+        raise OSError("no room")
+
+    changes = [asyncio.create_task(asyncio.sleep(seconds)) for seconds in (0, 60, 60)]
+    changes.append(asyncio.create_task(fails()))
+    changes[1].cancel()
+    await asyncio.wait([changes[0], changes[1], changes[3]])
+    assert [planting._failed(change) for change in changes] == [False, False, False, True]
+    changes[2].cancel()
 
 
 async def test_without_lanes_nothing_is_planted() -> None:

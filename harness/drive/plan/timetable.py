@@ -80,7 +80,7 @@ def plan(
     chosen = asked if only else shape.chosen(asked, {drill.alert: cost(alerts[drill.alert]) for drill in asked}, traits)
     if lanes is not None and lanes < 1:
         raise UsageError(f"{lanes} lanes are too few", expected="at least one")
-    draft = _Draft(shape, priorities, alerts, traits, seed)
+    draft = _Draft(shape, drills, priorities, alerts, traits, seed)
     trials, controls = draft.fill(chosen, lanes or shape.lanes, wanted=0 if only else shape.injections)
     side_by_side = [one for one in (*controls, *trials) if one.stage == STAGE]
     in_lanes = [one for one in side_by_side if one.lane != SHARED]
@@ -172,6 +172,7 @@ class _Draft:
     """Makes injections; their instants are drawn from the seed and their own name alone."""
 
     shape: Shape
+    drills: Sequence[Drill]
     priorities: Mapping[Priority, PriorityRule]
     alerts: Mapping[str, Alert]
     traits: Mapping[str, Traits]
@@ -240,7 +241,12 @@ class _Draft:
         return replace(one, lane=SHARED if reach is Reach.SHARED else "", track=track[one.fault], stage=STAGE)
 
     def _although(self, drill: Drill, number: int, disturbance: str) -> Injection:
-        """The drill again, in a stage in which nothing else goes on, while the way of its alert is disturbed."""
+        """The drill again, in a stage in which nothing else goes on, while the way of its alert is disturbed.
+
+        Whatever alert the disturbance itself must raise may speak too: under a dead Alertmanager the dead man's
+        listener does its duty. Under any other disturbance the same message is a false alarm.
+        """
+        raised = [other.alert for other in self.drills if disturbance in (*other.faults, *other.nightly)]
         one = self._injection(drill, f"{drill.alert}-although-{number}", drill.fault)
         dice = random.Random(f"{self.seed}/{one.id}/although")
         return replace(
@@ -248,6 +254,7 @@ class _Draft:
             lane="lane-01",
             track=ALONE,
             stage=ALONE,
+            tolerates=tuple(dict.fromkeys((*drill.tolerates, *raised))),
             although=disturbance,
             although_for=_ALTHOUGH_LEAST + _drawn(dice, _ALTHOUGH_SPAN),
             estimate=one.estimate + _ALTHOUGH_SPAN,

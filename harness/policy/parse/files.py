@@ -97,7 +97,7 @@ class Folder:
             # Go's Glob, which Prometheus and Alertmanager use, does not descend: `**` means no more than `*`.
             found = sorted(self.root.joinpath(parent).glob(re.sub(r"\*+", "*", pattern)))
         except (OSError, ValueError, NotImplementedError, IndexError):
-            return []
+            return []  # what pathlib takes for no pattern, or may not list: the caller tells that it matches nothing
         return [path.relative_to(self.root).as_posix() for path in found if path.is_file()]
 
     def _refuse(self, ident: str, at: Span, relative: str, summary: str) -> None:
