@@ -1,0 +1,94 @@
+"""Records of logs and events: who a record is, what was announced of it before it was written, whether it is whole.
+
+A record's identity is `run/epoch/sequence`: an epoch is one life of one writer (`application.lane-01.3`), a sequence
+counts its records from 1. The identity stands in the record itself, at a place that its schema declares
+(`metadata.sequence` unless the schema says otherwise), and in the writer's manifest, one line a record, **before** the
+record is written. What should be found is never derived from what was found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+IDENTITY_FIELD: Final = "metadata.sequence"
+"""Where a record carries its identity, unless its schema says otherwise."""
+
+MANIFESTS: Final = "manifests"
+"""The folder of a run that holds its writers' manifests, one file a writer: `<source>.<lane>.<life>.tsv`."""
+
+UNKNOWN_DIGEST: Final = "-"
+"""In place of a digest where the writer cannot know the whole record beforehand (an access log of nginx)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A record as its manifest has it.
+
+    Args:
+        identity: `run/epoch/sequence`.
+        at: the instant at which it was announced, just before it was written, in Unix seconds.
+        source: which log or event stream it belongs to: the stem of its schema (`application`, `error`,
+            `nginx-access`, `system`, `security`, …).
+        lane: in whose lane, or `shared`.
+        level: its level as its record says (`INFO`, `ERROR`), or "" where it has none.
+        digest: `digest_of` its record, or `UNKNOWN_DIGEST`.
+    """
+
+    identity: str
+    at: float
+    source: str
+    lane: str
+    level: str
+    digest: str
+
+
+def identity(run: str, epoch: str, sequence: int) -> str:
+    """Who a record is."""
+    return f"{run}/{epoch}/{sequence}"
+
+
+def digest_of(record: Mapping[str, Any], fields: Collection[str]) -> str:
+    """16 hexadecimal digits over those top-level `fields` of a record that it has (BLAKE2b, keys sorted).
+
+    Both ends compute it over the fields that the schema declares, so that what a shipper or a store adds does not
+    matter, and what it loses or changes does. Numbers must survive JSON in other languages: a float without a fraction
+    counts as the integer (Go writes 12.0 as 12).
+    """
+    declared = {name: record[name] for name in fields if name in record}
+    return hashlib.blake2b(orjson.dumps(_plain(declared), option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value
+
+
+def line_of(announced: Announced) -> bytes:
+    """A manifest's line: identity, instant, source, lane, level, digest, with tabs between and a newline at its end."""
+    return (
+        f"{announced.identity}\t{announced.at:.6f}\t{announced.source}\t{announced.lane}\t{announced.level}"
+        f"\t{announced.digest}\n"
+    ).encode()
+
+
+def announced_from(line: bytes) -> Announced | None:
+    """The record that a manifest's line announces; None for a line that its writer did not finish."""
+    if not line.endswith(b"\n"):
+        return None
+    parts = line[:-1].decode(errors="replace").split("\t")
+    if len(parts) != 6:
+        return None
+    try:
+        return Announced(parts[0], float(parts[1]), *parts[2:])
+    except ValueError:
+        return None
