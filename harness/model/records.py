@@ -92,3 +92,25 @@ def announced_from(line: bytes) -> Announced | None:
         return Announced(parts[0], float(parts[1]), *parts[2:])
     except ValueError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSchema:
+    """What a log's or an event stream's records must look like, as `policies/logs/` or `policies/events/` states it.
+
+    Args:
+        source: the stem of the file's name: `application` of `logs/application.schema.json`.
+        file: its path relative to the policies folder.
+        document: the JSON Schema (2020-12).
+        identity_field: where a record carries its identity, with dots between (`x-tocsin-identity` in the document).
+    """
+
+    source: str
+    file: str
+    document: Mapping[str, Any]
+    identity_field: str = IDENTITY_FIELD
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The top-level fields that it declares: those over which `digest_of` is computed."""
+        return frozenset(self.document.get("properties", ()))
