@@ -61,13 +61,40 @@ def attribute(record: Record) -> Attribution:
                 if message.channel in planned.channels:
                     heard[planned.id].append(message)
             explained = explained or own or bool(others)
-        if not explained:
+        repeated = None if explained else _repeated(message, said, heard, record)
+        if repeated is not None:
+            heard[repeated.planned.id].append(message)
+        elif not explained:
             unexplained.append(f"{_told(message)} belongs to no injection: {message.title!r}")
     return Attribution(
         heard={name: tuple(messages) for name, messages in heard.items()},
         unexpected={name: tuple(told) for name, told in unexpected.items() if told},
         unexplained=tuple(unexplained),
     )
+
+
+def _repeated(
+    message: Notification, said: set[str], heard: Mapping[str, Sequence[Notification]], record: Record
+) -> Story | None:
+    """The latest injection of an alert in a lane whose end a message tells once more, in a channel that was told of it.
+
+    Alertmanager promises at least once: where it is killed after it had sent, and before its notification log was on
+    disk, it sends again (20 s later, measured). Nobody is told of anything that is not so.
+    """
+    if message.status is not Status.RESOLVED:
+        return None
+    told = [
+        story
+        for story in record.stories
+        if {story.planned.alert, story.planned.lane} <= said
+        and story.applying_at is not None
+        and story.applying_at < message.arrived.wall
+    ]
+    latest = max(told, key=lambda story: story.applying_at or 0.0, default=None)
+    if latest is None:
+        return None
+    here = [one.status for one in heard.get(latest.planned.id, ()) if one.channel == message.channel]
+    return latest if here[-1:] == [Status.RESOLVED] else None
 
 
 def _reaches(story: Story, lane: str) -> bool:

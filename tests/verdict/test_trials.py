@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from ledgers import CHANNELS, EPOCH, Ledger, Play, injection, message, only, post, smoke
 
+from harness.drive.plan.timetable import ALONE
 from harness.model.events import (
     AlertReceived,
     Event,
@@ -161,6 +162,42 @@ def test_a_straggler_of_the_injection_before_is_no_false_alarm() -> None:
     ledger.add(free + 4, message("ServerDown", "lane-01", "slack", free + 4))
     judged = {one.injection: one for one in judge(ledger.events).injections}
     assert "speaks of ServerDown" in judged["HighErrorRatio-1"].unexpected[0]
+
+
+def test_the_end_told_once_more_is_a_duplicate() -> None:
+    """Alertmanager was killed while something else was drilled, and sends what it had sent: told of, no false alarm."""
+    ledger = Ledger()
+    first, second = injection("ServerDown", 1, "lane-01"), injection("HighErrorRatio", 1, "shared")
+    first, second = replace(first, stage=ALONE), replace(second, stage=ALONE)
+    ledger.add(EPOCH, InjectionPlanned(first), InjectionPlanned(second))
+    free = ledger.play(first, EPOCH + 10)
+    ledger.play(second, free + 1)
+    ledger.add(free + 3, message("ServerDown", "lane-01", "slack", free + 3, Status.RESOLVED))
+    judgement = judge(ledger.events)
+    told = {one.injection: one for one in judgement.injections}
+    assert told["ServerDown-1"].trials[1].outcome is Outcome.HEARD
+    assert told["ServerDown-1"].trials[1].complaints == ("2 messages say resolved, one is enough",)
+    assert not any("belongs to no injection" in reason for reason in judgement.reasons)
+
+
+@pytest.mark.parametrize(
+    ("play", "channel", "status"),
+    [
+        (Play(never_over=("slack",)), "slack", Status.RESOLVED),
+        (Play(), "sms", Status.RESOLVED),
+        (Play(), "slack", Status.FIRING),
+    ],
+)
+def test_what_was_not_told_before_is_no_duplicate(play: Play, channel: str, status: Status) -> None:
+    """The twin: an end that its channel had not been told, a channel that must not hear, an alarm."""
+    ledger = Ledger()
+    first, second = injection("ServerDown", 1, "lane-01"), injection("HighErrorRatio", 1, "shared")
+    first, second = replace(first, stage=ALONE), replace(second, stage=ALONE)
+    ledger.add(EPOCH, InjectionPlanned(first), InjectionPlanned(second))
+    free = ledger.play(first, EPOCH + 10, play)
+    ledger.play(second, free + 1)
+    ledger.add(free + 3, message("ServerDown", "lane-01", channel, free + 3, status))
+    assert any("belongs to no injection" in reason for reason in judge(ledger.events).reasons)
 
 
 def test_nothing_is_judged_without_the_healing() -> None:
