@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
 from harness.model.findings import Finding
+from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared
 from harness.model.notifications import Notification, RawMessage, ReceivedAlert
 from harness.model.plan import Injection, Stage
 from harness.model.policy import Target
@@ -239,12 +240,13 @@ class InjectionClosed:
 
 @dataclass(frozen=True, slots=True)
 class LaneRetired:
-    """A track of a lane is not used again: a fault could not be undone in it, or the lane never came up."""
+    """A track of a lane is not used again, for a fault could not be undone in it; or the whole lane never came up."""
 
     kind: ClassVar[str] = "lane-retired"
     lane: str
     why: str
     track: str = ""
+    came_up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +392,9 @@ Payload = (
     | SceneStarted
     | SceneDid
     | SceneEnded
+    | StoresDeclared
+    | RetentionProbed
+    | RestoreDrilled
     | RunEnded
 )
 """Every kind of event; the ledger's codec is derived from this union."""

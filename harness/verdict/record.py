@@ -42,6 +42,7 @@ from harness.model.events import (
 )
 from harness.model.findings import Finding
 from harness.model.hops import ALERT_HOPS, Hop
+from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared, StoreToKeep
 from harness.model.notifications import Notification, ReceivedAlert
 from harness.model.plan import Injection
 from harness.model.policy import Target
@@ -149,6 +150,9 @@ class Record:
     drilled: tuple[float, float] | None = None
     scenes: tuple[SceneStory, ...] = ()
     scenes_left_out: Mapping[str, str] = field(default_factory=dict)
+    stores: tuple[StoreToKeep, ...] = ()
+    retentions: tuple[RetentionProbed, ...] = ()
+    restores: tuple[RestoreDrilled, ...] = ()
 
     @property
     def profile(self) -> str:
@@ -226,6 +230,9 @@ def record(events: Iterable[Event]) -> Record:
         drilled=_drilled(ledger, last_at),
         scenes=tuple(_scene(one.scene, ledger, last_at) for one in payloads if isinstance(one, ScenePlanned)),
         scenes_left_out={one.scene: one.why for one in payloads if isinstance(one, SceneLeftOut)},
+        stores=tuple(store for one in payloads if isinstance(one, StoresDeclared) for store in one.stores),
+        retentions=tuple(one for one in payloads if isinstance(one, RetentionProbed)),
+        restores=tuple(one for one in payloads if isinstance(one, RestoreDrilled)),
     )
 
 
