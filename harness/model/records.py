@@ -4,6 +4,10 @@ A record's identity is `run/epoch/sequence`: an epoch is one life of one writer 
 counts its records from 1. The identity stands in the record itself, at a place that its schema declares
 (`metadata.sequence` unless the schema says otherwise), and in the writer's manifest, one line a record, **before** the
 record is written. What should be found is never derived from what was found.
+
+A writer that learns afterwards that a record cannot have been written (the request for it reached nobody, so that no
+access log knows of it) *withdraws* it: a second line of the same identity, with the level `withdrawn`. A withdrawn
+record is not missed where it is not found; where it is found all the same, it counts like any other.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ MANIFESTS: Final = "manifests"
 UNKNOWN_DIGEST: Final = "-"
 """In place of a digest where the writer cannot know the whole record beforehand (an access log of nginx)."""
 
+WITHDRAWN: Final = "withdrawn"
+"""The level in a line that takes back what an earlier line of the same identity announced."""
+
 
 @dataclass(frozen=True, slots=True)
 class Announced:
@@ -35,7 +42,7 @@ class Announced:
         source: which log or event stream it belongs to: the stem of its schema (`application`, `error`,
             `nginx-access`, `system`, `security`, …).
         lane: in whose lane, or `shared`.
-        level: its level as its record says (`INFO`, `ERROR`), or "" where it has none.
+        level: its level as its record says (`INFO`, `ERROR`), "" where it has none, or `WITHDRAWN`.
         digest: `digest_of` its record, or `UNKNOWN_DIGEST`.
     """
 
@@ -45,6 +52,11 @@ class Announced:
     lane: str
     level: str
     digest: str
+
+    @property
+    def is_withdrawal(self) -> bool:
+        """Whether it takes back an earlier announcement instead of making one."""
+        return self.level == WITHDRAWN
 
 
 def identity(run: str, epoch: str, sequence: int) -> str:

@@ -95,6 +95,7 @@ def lay_out(
     logs: Path,
     cache: Path,
     environment: Mapping[str, Mapping[str, str]] | None = None,
+    manifests: Path | None = None,
 ) -> Layout:
     """Chooses a place for every component in every lane; nothing is started and nothing is written.
 
@@ -107,6 +108,7 @@ def lay_out(
         logs: the folder of the components' logs.
         cache: the user's cache.
         environment: variables to add, by kind of component (`{"alertmanager": {"SSL_CERT_FILE": …}}`).
+        manifests: the folder in which those who write records announce them; None: no record has an identity.
 
     Raises:
         StackError: a kind is unknown, no port can be had, a lane has two components of a kind that others look for, or
@@ -115,7 +117,15 @@ def lay_out(
     ports = Ports()
     try:
         return _Draft(
-            policies, artifacts, run, sandbox.absolute(), logs.absolute(), cache.absolute(), environment or {}, ports
+            policies,
+            artifacts,
+            run,
+            sandbox.absolute(),
+            logs.absolute(),
+            cache.absolute(),
+            environment or {},
+            ports,
+            manifests.absolute() if manifests else None,
         ).lay_out(lanes)
     except StackError:
         ports.close()
@@ -144,6 +154,7 @@ class _Draft:
     cache: Path
     environment: Mapping[str, Mapping[str, str]]
     ports: Ports
+    manifests: Path | None
 
     def lay_out(self, lanes: Sequence[str]) -> Layout:
         if SHARED in lanes:
@@ -207,6 +218,7 @@ class _Draft:
             peers=peers,
             secrets=secrets,
             environment=self.environment.get(component.kind, {}),
+            manifests=self.manifests,
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.model.records import UNKNOWN_DIGEST, Announced, digest_of, identity, line_of
+from harness.model.records import UNKNOWN_DIGEST, WITHDRAWN, Announced, digest_of, identity, line_of
 
 
 class Manifest:
@@ -41,6 +41,7 @@ class Manifest:
             except FileExistsError:
                 life += 1
         self._sequence = 0
+        self._torn = False
 
     def __enter__(self) -> Self:
         """It is open already."""
@@ -75,6 +76,17 @@ class Manifest:
         Raises:
             OSError: they could not be written: the records must not be written either.
         """
-        lines = b"".join(map(line_of, records))
+        # A line that a full disk has cut is no announcement, and must not swallow the next one.
+        lines = (b"\n" if self._torn else b"") + b"".join(map(line_of, records))
         while lines:
-            lines = lines[os.write(self._file, lines) :]
+            written = os.write(self._file, lines)
+            self._torn = lines[written - 1 : written] != b"\n"
+            lines = lines[written:]
+
+    def withdraw(self, name: str) -> None:
+        """Takes back the announcement of the identity `name`: its record cannot have been written.
+
+        Raises:
+            OSError: it could not be written: the record stays announced, and will be missed.
+        """
+        self.announce([Announced(name, time.time(), self._source, self._lane, WITHDRAWN, UNKNOWN_DIGEST)])

@@ -29,6 +29,7 @@ class Site:
         peers: what it may connect to, by kind (`mariadb`, `redis`), as it reaches them.
         secrets: the credentials of its lane, made for this run.
         environment: variables that the harness adds (`SSL_CERT_FILE`).
+        manifests: the run's folder in which writers of records announce them; None: nobody asks for their records.
     """
 
     run: str
@@ -44,6 +45,7 @@ class Site:
     peers: Mapping[str, Address] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    manifests: Path | None = None
 
     @property
     def name(self) -> str:

@@ -40,7 +40,7 @@ def lay(tmp_path: Path) -> Iterator[Lay]:
     """Lays components out; gives the ports back at the end."""
     made: list[Layout] = []
 
-    def make(*components: ComponentPolicy, lanes: Sequence[str] = ("a", "b")) -> Layout:
+    def make(*components: ComponentPolicy, lanes: Sequence[str] = ("a", "b"), manifests: Path | None = None) -> Layout:
         made.append(
             lay_out(
                 policies(*components, root=tmp_path / "policies"),
@@ -51,6 +51,7 @@ def lay(tmp_path: Path) -> Iterator[Lay]:
                 logs=tmp_path / "logs",
                 cache=tmp_path / "cache",
                 environment={"alertmanager": {"SSL_CERT_FILE": "/ca.pem"}},
+                manifests=manifests,
             )
         )
         return made[-1]
@@ -300,6 +301,15 @@ class TestCommandLines:
         )
         assert environment["REDIS_URL"] == f"redis://{lane.addresses['redis']}/0"
         assert environment["ENVIRONMENT"] == "b"
+
+    def test_who_writes_records_is_told_where_to_announce_them(self, lay: Lay, tmp_path: Path) -> None:
+        """Folder, run and lane, where the run follows records; else nothing."""
+        app = component("app", "subject")
+        told = launch_of(lay(*INFRASTRUCTURE, app, manifests=tmp_path / "m"), "app", "b").environment
+        assert (told["MANIFEST_DIR"], told["RUN_ID"], told["LANE"]) == (str(tmp_path / "m"), "run-1", "b")
+        assert not {"MANIFEST_DIR", "RUN_ID", "LANE"} & set(
+            launch_of(lay(*INFRASTRUCTURE, app), "app", "b").environment
+        )
 
     def test_a_teams_own_command_takes_its_place(self, lay: Lay, tmp_path: Path) -> None:
         """It runs in the project's folder, finds its program there or on PATH, and gets the same variables."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import jsonschema_rs
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
@@ -14,17 +17,20 @@ from aiohttp.web import Application, Request
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.errors import UsageError
+from harness.model.records import Announced, announced_from, digest_of
 from harness.stack.subject import passwords
 from harness.stack.subject.app import METRICS_PATH, Parts, build
 from harness.stack.subject.domain import QueryFailed, Session, StorageError, Unavailable
 from harness.stack.subject.handlers import ROUTES
-from harness.stack.subject.logs import Journal
+from harness.stack.subject.logs import Journal, Record
 from harness.stack.subject.memory import MemoryPostCache, MemorySessions, MemoryStore
 from harness.stack.subject.metrics import Metrics
 from harness.stack.subject.mysql import Statement
 from harness.stack.subject.previews import KEPT_SECONDS, LARGEST_BYTES, Previews
 from harness.stack.subject.sessions import session_id
-from harness.stack.subject.settings import Settings
+from harness.stack.subject.settings import Announcing, Settings
+
+SCHEMAS = Path(__file__).parents[2] / "policies" / "logs"
 
 ACCOUNT = {"name": "bob", "password": "correct horse"}
 LIMIT = 192 * 1024 * 1024
@@ -342,6 +348,102 @@ async def test_a_full_disk_loses_lines_and_no_request(
     assert capsys.readouterr().err.count("could not be written") == 1
 
 
+@dataclass
+class Followed:
+    """A journal whose records are announced, and what has been announced."""
+
+    root: Path
+    lost: list[int] = field(default_factory=list)
+
+    def open(self) -> Journal:
+        """Another life of the writer."""
+        return Journal(self.root / "logs", lambda: self.lost.append(1), Announcing(self.root / "m", "run", "lane-01"))
+
+    def announced(self, source: str, life: int = 1) -> list[Announced]:
+        """What a life's manifest says."""
+        lines = (self.root / "m" / f"{source}.lane-01.{life}.tsv").read_bytes().splitlines(keepends=True)
+        return [found for found in map(announced_from, lines) if found is not None]
+
+    def written(self, source: str) -> list[dict[str, Any]]:
+        """The records of a log."""
+        return [json.loads(line) for line in (self.root / "logs" / f"{source}.log").read_text().splitlines()]
+
+
+def _request(**change: Any) -> Record:
+    told = Record(
+        component="posts", action="read_post", status=200, duration_seconds=0.012, ip="127.0.0.1", user_agent="test",
+        user_id=7, session_id=None, request_id="cp-1/1/1",
+    )  # fmt: skip
+    return replace(told, **change)
+
+
+def test_every_record_is_announced_whole_and_valid(tmp_path: Path) -> None:
+    """Both logs, odd characters too: its identity, its level, its digest as a reader computes it; each life its own."""
+    followed = Followed(tmp_path)
+    for _ in range(2):
+        with followed.open() as journal:
+            journal.request(_request(status=500, duration_seconds=1 / 3))
+            journal.request(_request(user_agent="half \ud83d, \udcff, 한국어 😀" + "x" * 300))
+            journal.error("posts", replace_parameters(BROKEN, "\ud800"), 0.1)
+    for source, count in (("application", 2), ("error", 1)):
+        document = json.loads((SCHEMAS / f"{source}.schema.json").read_text())
+        judge = jsonschema_rs.validator_for(document, validate_formats=True)
+        records = followed.written(source)
+        announced = [*followed.announced(source, 1), *followed.announced(source, 2)]
+        assert [one.identity for one in announced] == [
+            f"run/{source}.lane-01.{life}/{number}" for life in (1, 2) for number in range(1, count + 1)
+        ]
+        for record, one in zip(records, announced, strict=True):
+            judge.validate(record)
+            assert record["metadata"]["sequence"] == one.identity
+            assert (one.source, one.lane, one.level) == (source, "lane-01", record["level"])
+            assert one.digest == digest_of(record, document["properties"])
+    assert followed.lost == []
+
+
+def test_a_record_that_is_changed_afterwards_has_another_digest(tmp_path: Path) -> None:
+    """The twin: what was announced does not fit a record that somebody damaged."""
+    followed = Followed(tmp_path)
+    with followed.open() as journal:
+        journal.request(_request())
+    [record], [one] = followed.written("application"), followed.announced("application")
+    assert digest_of({**record, "duration": 12.001}, record) != one.digest
+
+
+def test_what_cannot_be_announced_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A full disk under the manifests: counted, told once, and the log has nothing that nobody announced."""
+    (tmp_path / "m").mkdir()
+    followed = Followed(tmp_path)
+    with followed.open() as journal:
+        manifest = tmp_path / "m" / "application.lane-01.1.tsv"
+        full, number = os.open("/dev/full", os.O_WRONLY), _descriptor_of(manifest)
+        os.dup2(full, number)
+        os.close(full)
+        journal.request(_request())
+        journal.request(_request())
+        journal.error("posts", BROKEN, 0.1)
+    assert (len(followed.lost), followed.written("application"), len(followed.written("error"))) == (2, [], 1)
+    assert capsys.readouterr().err.count("could not be written") == 1
+
+
+def _descriptor_of(path: Path) -> int:
+    return next(int(link.name) for link in Path("/proc/self/fd").iterdir() if link.exists() and link.samefile(path))
+
+
+def replace_parameters(error: StorageError, *parameters: str) -> StorageError:
+    """The same failure of a statement with other parameters."""
+    return type(error)(str(error), code=error.code, query=error.query, parameters=parameters, seconds=error.seconds)
+
+
+def test_without_a_folder_of_manifests_records_have_no_identity(tmp_path: Path) -> None:
+    """As before: nothing is announced, nothing is added."""
+    with Journal(tmp_path, lambda: None) as journal:
+        journal.request(_request())
+    [record] = [json.loads(line) for line in (tmp_path / "application.log").read_text().splitlines()]
+    assert record["metadata"] == {"sessionId": None, "requestId": "cp-1/1/1"}
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tsv"] == []
+
+
 async def test_memory_moves_with_what_is_held(platform: Platform) -> None:
     """`heapUsed` follows real memory, `heapTotal` is the allowance: the ratio can cross a limit."""
     before = await platform.value("nodejs_memory_usage_bytes", type="heapUsed")
@@ -456,6 +558,16 @@ def test_settings_are_read_from_the_environment() -> None:
     )
     assert settings.heap_limit_bytes == 64 << 20
     assert "s:cret" not in repr(settings)
+
+
+def test_manifests_come_with_a_run_and_a_lane() -> None:
+    """All three or none; the one that is missing is named."""
+    three = {"MANIFEST_DIR": "m", "RUN_ID": "run", "LANE": "lane-01"}
+    assert Settings.from_environment(ENVIRONMENT).announcing is None
+    assert Settings.from_environment({**ENVIRONMENT, **three}).announcing == Announcing(Path("m"), "run", "lane-01")
+    for name in ("RUN_ID", "LANE"):
+        with pytest.raises(UsageError, match=f"{name} is not set"):
+            Settings.from_environment({**ENVIRONMENT, **three, name: ""})
 
 
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))

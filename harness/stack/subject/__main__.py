@@ -41,7 +41,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
     Raises:
         AddressTaken: somebody else listens there.
-        UsageError: the log files cannot be opened.
+        UsageError: the log files, or their manifests, cannot be opened.
     """
     metrics = Metrics(
         environment=settings.environment, instance=settings.instance, heap_limit_bytes=settings.heap_limit_bytes
@@ -50,13 +50,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     store = MySQLStore(settings.database, metrics.query)
     redis = connect(settings.redis_url)
     sessions = RedisSessions(redis)
-    journal = Journal(settings.log_directory, metrics.log_line_lost)
+    journal = Journal(settings.log_directory, metrics.log_line_lost, settings.announcing)
     parts = Parts(store, sessions, RedisPostCache(redis), metrics, journal, settings.environment, settings.instance)
     async with AsyncExitStack() as leaving:
         try:
             leaving.enter_context(journal)
         except OSError as error:
-            raise UsageError("The log files cannot be opened", seen=str(error)) from error
+            raise UsageError("The log files, or their manifests, cannot be opened", seen=str(error)) from error
         leaving.push_async_callback(redis.aclose)
         leaving.push_async_callback(store.close)
         runner = web.AppRunner(build(parts), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)

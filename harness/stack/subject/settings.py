@@ -26,6 +26,21 @@ class DatabaseAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Announcing:
+    """Where every record is announced before it is written, and as whose.
+
+    Args:
+        folder: the run's folder of manifests.
+        run: the run's id.
+        lane: whose records they are.
+    """
+
+    folder: Path
+    run: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration of one instance.
 
@@ -38,6 +53,7 @@ class Settings:
         environment: the lane that this instance belongs to.
         instance: this instance's name.
         heap_limit_bytes: the memory that this instance is meant to need at most (see `metrics`).
+        announcing: where records are announced, or None: then they have no identity.
     """
 
     host: str
@@ -48,10 +64,13 @@ class Settings:
     environment: str
     instance: str
     heap_limit_bytes: int
+    announcing: Announcing | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
         """Reads LISTEN, DATABASE_URL, REDIS_URL, LOG_DIR, ENVIRONMENT, INSTANCE_ID and, if set, HEAP_LIMIT_MIB.
+
+        Where MANIFEST_DIR is set it must come with RUN_ID and LANE.
 
         Raises:
             UsageError: one is missing or is not what it should be.
@@ -66,6 +85,7 @@ class Settings:
             environment=_needed(environ, "ENVIRONMENT"),
             instance=_needed(environ, "INSTANCE_ID"),
             heap_limit_bytes=_mebibytes(environ.get("HEAP_LIMIT_MIB", str(HEAP_LIMIT_MIB))),
+            announcing=_announcing(environ),
         )
 
 
@@ -74,9 +94,15 @@ def _needed(environ: Mapping[str, str], name: str) -> str:
     if not value:
         raise UsageError(
             f"The environment variable {name} is not set",
-            hint="the subject needs LISTEN, DATABASE_URL, REDIS_URL, LOG_DIR, ENVIRONMENT and INSTANCE_ID",
+            hint="the subject needs LISTEN, DATABASE_URL, REDIS_URL, LOG_DIR, ENVIRONMENT and INSTANCE_ID, "
+            "and with MANIFEST_DIR also RUN_ID and LANE",
         )
     return value
+
+
+def _announcing(environ: Mapping[str, str]) -> Announcing | None:
+    folder = environ.get("MANIFEST_DIR", "").strip()
+    return Announcing(Path(folder), _needed(environ, "RUN_ID"), _needed(environ, "LANE")) if folder else None
 
 
 def _listen(text: str) -> tuple[str, int]:
