@@ -14,6 +14,7 @@ EVERYWHERE = {"errors", "model"}
 DOORS = {"run", "rehearsal", "cli", "pytest_plugin", "doctor", "__main__"}
 SIBLINGS = (
     "drive/faults",
+    "drive/keeping",
     "drive/scenes",
     "observe/channels",
     "stack/components",
@@ -25,6 +26,7 @@ SIBLINGS = (
 # Modules of those folders that are not siblings but what the siblings share, or the tuple that lists them.
 SHARED = {
     "drive/faults": {"registry"},
+    "drive/keeping": {"asking", "comparing", "ground", "registry", "stage"},
     "drive/scenes": {"registry"},
     "observe/channels": {"registry", "webhook"},
     "stack/components": {"registry"},

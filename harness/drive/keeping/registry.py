@@ -1,0 +1,8 @@
+"""Every kind of store that can be kept, as one explicit tuple."""
+
+from __future__ import annotations
+
+from harness.drive.keeping import Keeper
+from harness.drive.keeping.prometheus import PrometheusKeeper
+
+KEEPERS: tuple[Keeper, ...] = (PrometheusKeeper(),)
