@@ -5,7 +5,9 @@ from __future__ import annotations
 from harness.errors import StackError
 from harness.stack.components import Component
 from harness.stack.components.alertmanager import Alertmanager
+from harness.stack.components.clickhouse import ClickHouse
 from harness.stack.components.dead_mans_listener import DeadMansListener
+from harness.stack.components.event_collector import EventCollector
 from harness.stack.components.mariadb import MariaDB
 from harness.stack.components.mysqld_exporter import MysqldExporter
 from harness.stack.components.node_exporter import NodeExporter
@@ -24,6 +26,8 @@ COMPONENTS: tuple[Component, ...] = (
     MysqldExporter(),
     Redis(),
     RedisExporter(),
+    EventCollector(),
+    ClickHouse(),
 )
 
 

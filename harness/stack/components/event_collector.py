@@ -1,0 +1,64 @@
+"""The event collector: Tocsin's own, in production as in the sandbox (harness/stack/collector)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+
+from harness import __version__
+from harness.errors import StackError
+from harness.model.stack import Artifact
+from harness.stack.command import Command
+from harness.stack.probe import expect_ok
+from harness.stack.runtimes import Launch
+from harness.stack.site import Site
+
+_MODULE = "harness.stack.collector"
+_PYTHON = "python"
+
+
+class EventCollector:
+    """The collector with the team's schemas, which sends to the ClickHouse of its lane or the one that all share.
+
+    It does not need ClickHouse to be ready: what comes before waits on its disk.
+    """
+
+    kind = "event-collector"
+    artifact: str | None = None
+    needs: tuple[str, ...] = ()
+    relayed = False
+
+    def credentials(self) -> Mapping[str, str]:
+        """None: nothing but loopback is served."""
+        return {}
+
+    async def prepare(self, site: Site) -> None:
+        """Nothing: it makes its own folder."""
+
+    def launch(self, site: Site) -> Launch:
+        """The unit's collector, run by the Python that runs the harness.
+
+        Raises:
+            StackError: there is no ClickHouse, or no schema of events.
+        """
+        if site.configuration is None:
+            raise StackError(
+                f"{site.title} does not know what an event looks like",
+                expected="the folder events/ with <kind>.schema.json in the policies folder",
+            )
+        ours = Artifact("", __version__, "pypi", "", {_PYTHON: sys.executable}, {})
+        command = Command(replace(site, artifact=ours), _PYTHON)
+        unit = site.component.unit
+        if unit is None or _MODULE not in unit.argv:
+            command.first("-m")
+            command.first(_MODULE)
+        command.put("--web.listen-address", str(site.address), "a free port of loopback")
+        command.put("--store.path", str(site.data / "store"), "data stays in the sandbox")
+        command.put("--events.schemas", str(site.configuration), "the copy of the policies")
+        command.put("--clickhouse.url", f"http://{site.peer('clickhouse')}/", "the sandbox's ClickHouse")
+        return command.launch()
+
+    async def ready(self, site: Site) -> str | None:
+        """`/health`."""
+        return await expect_ok(site.address, "/health")
