@@ -202,6 +202,8 @@ class _Draft:
             "prometheus": self.policies.prometheus_file,
             "alertmanager": self.policies.alertmanager_file,
             "dead-mans-listener": self.policies.dead_man_file,
+            "event-collector": "events",
+            "clickhouse": "clickhouse",
         }.get(component.kind)
         artifact = component_of(component.kind).artifact
         return Site(

@@ -19,6 +19,7 @@ from harness.policy.parse import (
     dead_man,
     discovery,
     drills,
+    events,
     prometheus,
     rules,
     stack,
@@ -105,6 +106,7 @@ def load(
         for name in template_files:
             folder.read(name)
     owned = _components(folder, stack_yaml.value or (), found)
+    event_files = events.native(folder, owned, found)
 
     # Files are held against each other only where both could be read: else each broken file would be told many times.
     if drills_yaml.value is not None and prometheus_yml.value is not None and not _broken(found):
@@ -143,7 +145,8 @@ def load(
             findings,
             hint="each line names the file, the line and what to do",
         )
-    native = (prometheus_yml.name, alertmanager_yml.name, *rule_files, *template_files, *target_files)
+    named = (prometheus_yml.name, alertmanager_yml.name, *rule_files, *template_files, *target_files)
+    native = (*named, *event_files)
     if dead_man_yaml is not None:
         native = (*native, dead_man_yaml.name)
     policies = Policies(
