@@ -26,7 +26,7 @@ SIBLINGS = (
 # Modules of those folders that are not siblings but what the siblings share, or the tuple that lists them.
 SHARED = {
     "drive/faults": {"registry"},
-    "drive/keeping": {"asking", "comparing", "ground", "registry", "stage"},
+    "drive/keeping": {"asking", "back_fill", "comparing", "ground", "registry", "stage"},
     "drive/scenes": {"registry"},
     "observe/channels": {"registry", "webhook"},
     "stack/components": {"registry"},
