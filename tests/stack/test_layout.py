@@ -25,6 +25,7 @@ PROGRAMS = {
     "node-exporter": ("node_exporter",),
     "mysqld-exporter": ("mysqld_exporter",),
     "redis-exporter": ("redis_exporter",),
+    "chdb": (),
     "mariadb": ("mariadbd", "mariadb-install-db"),
     "redis": ("redis-server",),
 }
@@ -199,8 +200,10 @@ class TestCommandLines:
     @pytest.mark.parametrize("kind", [component.kind for component in COMPONENTS])
     def test_everything_listens_on_loopback(self, lay: Lay, kind: str) -> None:
         """Whatever a unit says, no component serves more than 127.0.0.1, and its home is in the sandbox."""
-        listener = component("listener", "dead-mans-listener", per_lane=False)
-        layout = lay(*INFRASTRUCTURE, component("app", "subject"), listener, lanes=("a",))
+        others = [
+            component(kind, kind, per_lane=False) for kind in ("dead-mans-listener", "event-collector", "clickhouse")
+        ]
+        layout = lay(*INFRASTRUCTURE, component("app", "subject"), *others, lanes=("a",))
         site = next(site for site in layout.sites if site.component.kind == kind)
         launch = component_of(kind).launch(site)
         told = [*launch.argv, *(f"{name}={value}" for name, value in launch.environment.items())]

@@ -20,9 +20,9 @@ class Subject:
     """The application under watch. Its whole configuration is in its environment, the stand-in's and a team's alike.
 
     LISTEN, DATABASE_URL, REDIS_URL (each where the policy has such a component), LOG_DIR, ENVIRONMENT (the lane) and
-    INSTANCE_ID, and where the run follows records MANIFEST_DIR, RUN_ID and LANE. It is ready when `GET /health` answers
-    200. A team's own command is started in the folder that holds the policies, finds its program through PATH, and
-    keeps the variables that its unit sets.
+    INSTANCE_ID; EVENT_COLLECTOR_URL where there is a collector; MANIFEST_DIR, RUN_ID and LANE where the run follows
+    records. It is ready when `GET /health` answers 200. A team's own command is started in the folder that holds the
+    policies, finds its program through PATH, and keeps the variables that its unit sets.
     """
 
     kind = "subject"
@@ -83,6 +83,8 @@ def _settings(site: Site) -> dict[str, str]:
         settings["DATABASE_URL"] = f"mysql://{user}:{password}@{database}/{site.secrets['mysql_database']}"
     if (cache := site.peers.get("redis")) is not None:
         settings["REDIS_URL"] = f"redis://{cache}/0"
+    if (collector := site.peers.get("event-collector")) is not None:
+        settings["EVENT_COLLECTOR_URL"] = f"http://{collector}"
     if site.manifests is not None:
         settings |= {"MANIFEST_DIR": str(site.manifests), "RUN_ID": site.run, "LANE": site.lane or SHARED}
     return settings

@@ -10,6 +10,7 @@ stack knows nothing of it that it would not know of a foreign program.
     sessions    sessions and the cache of posts in Redis      memory    all of it in memory, for tests
     passwords   how a password is kept
     metrics     what Prometheus scrapes                       logs      what Filebeat reads
+    happenings  which events a request gives rise to      events    their way to the collector
     previews    images that wait to be posted, in memory
     handlers    the endpoints                                 middleware  what surrounds every one of them
     app         puts the parts together                       __main__  the process

@@ -19,6 +19,7 @@ from aiohttp import web
 from harness.errors import AddressTaken, HarnessError, UsageError
 from harness.stack.subject.app import Parts, build
 from harness.stack.subject.domain import Sessions, StorageError
+from harness.stack.subject.events import EventSender, NoEvents
 from harness.stack.subject.logs import Journal
 from harness.stack.subject.metrics import Metrics
 from harness.stack.subject.mysql import STATEMENTS, MySQLStore
@@ -51,12 +52,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     redis = connect(settings.redis_url)
     sessions = RedisSessions(redis)
     journal = Journal(settings.log_directory, metrics.log_line_lost, settings.announcing)
-    parts = Parts(store, sessions, RedisPostCache(redis), metrics, journal, settings.environment, settings.instance)
     async with AsyncExitStack() as leaving:
         try:
             leaving.enter_context(journal)
         except OSError as error:
             raise UsageError("The log files, or their manifests, cannot be opened", seen=str(error)) from error
+        sender = _sender(settings, metrics, leaving)
+        parts = Parts(
+            store, sessions, RedisPostCache(redis), metrics, journal, settings.environment, settings.instance,
+            events=sender or NoEvents(),
+        )  # fmt: skip
         leaving.push_async_callback(redis.aclose)
         leaving.push_async_callback(store.close)
         runner = web.AppRunner(build(parts), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
@@ -70,9 +75,30 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as background:
             tables = background.create_task(_make_tables(store, journal, stop))
             active = background.create_task(_look_after(sessions, metrics, parts.previews, stop))
+            sending = background.create_task(sender.run()) if sender else None
             await stop.wait()
+            if sending is not None:
+                sending.cancel()
             tables.cancel()
             active.cancel()
+
+
+def _sender(settings: Settings, metrics: Metrics, leaving: AsyncExitStack) -> EventSender | None:
+    """Who sends events, where there is a collector."""
+    if settings.collector is None:
+        return None
+    sender = EventSender(
+        settings.collector,
+        settings.log_directory,
+        environment=settings.environment,
+        instance=settings.instance,
+        lost=metrics.events_lost,
+        announcing=settings.announcing,
+    )
+    try:
+        return leaving.enter_context(sender)
+    except OSError as error:
+        raise UsageError("The manifests of events cannot be opened", seen=str(error)) from error
 
 
 async def _make_tables(store: MySQLStore, journal: Journal, stop: asyncio.Event) -> None:

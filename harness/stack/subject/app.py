@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from harness.stack.subject.domain import PostCache, Sessions, StorageError, Store
+from harness.stack.subject.events import Events, NoEvents
 from harness.stack.subject.handlers import ROUTES, Api
 from harness.stack.subject.logs import Journal
 from harness.stack.subject.metrics import CONTENT_TYPE, Metrics
@@ -34,11 +35,12 @@ class Parts:
     environment: str
     instance: str
     previews: Previews = field(default_factory=Previews)
+    events: Events = field(default_factory=NoEvents)
 
 
 def build(parts: Parts) -> web.Application:
     """The application; it touches no store before the first request."""
-    observation = Observation(parts.sessions, parts.metrics, parts.journal, parts.instance)
+    observation = Observation(parts.sessions, parts.metrics, parts.journal, parts.instance, parts.events)
 
     @web.middleware
     async def observe(

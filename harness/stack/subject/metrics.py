@@ -114,6 +114,7 @@ class Metrics:
             "storage_errors", "Statements and commands that failed.", ["kind"], registry=registry
         )
         self._lost_log_lines = Counter("log_lines_lost", "Log lines that could not be written.", registry=registry)
+        self._lost_events = Counter("events_lost", "Events that were given up.", registry=registry)
         info = Gauge("community_platform_info", "Always 1.", ["environment", "instance"], registry=registry)
         info.labels(environment, instance).set(1)
         registry.register(_Memory(heap_limit_bytes))
@@ -174,6 +175,10 @@ class Metrics:
     def log_line_lost(self) -> None:
         """Counts a log line that could not be written."""
         self._lost_log_lines.inc()
+
+    def events_lost(self, count: int) -> None:
+        """Counts events that were given up."""
+        self._lost_events.inc(count)
 
     def exposition(self) -> bytes:
         """All of it in Prometheus's text format 0.0.4."""

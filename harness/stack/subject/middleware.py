@@ -15,7 +15,9 @@ from typing import Final
 from aiohttp import web
 
 from harness.stack.subject.domain import Refused, Sessions, StorageError, Unavailable
+from harness.stack.subject.events import Events
 from harness.stack.subject.handlers import CALLER, COOKIE, ROUTES, Caller, Route
+from harness.stack.subject.happenings import Seen
 from harness.stack.subject.logs import Journal, Record
 from harness.stack.subject.metrics import UNMATCHED, Metrics
 
@@ -35,12 +37,14 @@ class Observation:
         metrics: where it is counted.
         journal: where it is logged.
         instance: begins the ids that are given to requests that bring none.
+        events: told of every request.
     """
 
     sessions: Sessions
     metrics: Metrics
     journal: Journal
     instance: str
+    events: Events
     _started: int = field(default_factory=lambda: int(time.time()))
     _numbers: count[int] = field(default_factory=lambda: count(1))
     _routes: Mapping[tuple[str, str], Route] = field(
@@ -78,19 +82,21 @@ class Observation:
         self.metrics.request(request.method, route.path if route else UNMATCHED, response.status, seconds)
         if error is not None:
             self.journal.error(component, error, seconds)
-        self.journal.request(
-            Record(
-                component=component,
-                action=route.action.value if route else UNMATCHED,
-                status=response.status,
-                duration_seconds=seconds,
-                ip=request.remote,
-                user_agent=request.headers.get("User-Agent"),
-                user_id=caller.session.user_id if caller.session else None,
-                session_id=caller.session.id if caller.session else None,
-                request_id=request_id,
-            )
+        record = Record(
+            component=component,
+            action=route.action.value if route else UNMATCHED,
+            status=response.status,
+            duration_seconds=seconds,
+            ip=request.remote,
+            user_agent=request.headers.get("User-Agent"),
+            user_id=caller.session.user_id if caller.session else None,
+            session_id=caller.session.id if caller.session else None,
+            request_id=request_id,
         )
+        self.journal.request(record)
+        told = response.body if request.method == "POST" and isinstance(response, web.Response) else None
+        answer = told if isinstance(told, bytes) else b""
+        self.events.request(Seen(record, request.method, route.path if route else UNMATCHED, answer, time.time()))
         return response
 
     def _route(self, request: web.Request) -> Route | None:

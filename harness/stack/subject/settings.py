@@ -54,6 +54,7 @@ class Settings:
         instance: this instance's name.
         heap_limit_bytes: the memory that this instance is meant to need at most (see `metrics`).
         announcing: where records are announced, or None: then they have no identity.
+        collector: the event collector's `http://HOST:PORT`, or None: then nobody hears of events.
     """
 
     host: str
@@ -65,12 +66,13 @@ class Settings:
     instance: str
     heap_limit_bytes: int
     announcing: Announcing | None = None
+    collector: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
         """Reads LISTEN, DATABASE_URL, REDIS_URL, LOG_DIR, ENVIRONMENT, INSTANCE_ID and, if set, HEAP_LIMIT_MIB.
 
-        Where MANIFEST_DIR is set it must come with RUN_ID and LANE.
+        Where MANIFEST_DIR is set it must come with RUN_ID and LANE. EVENT_COLLECTOR_URL says where events go.
 
         Raises:
             UsageError: one is missing or is not what it should be.
@@ -86,7 +88,15 @@ class Settings:
             instance=_needed(environ, "INSTANCE_ID"),
             heap_limit_bytes=_mebibytes(environ.get("HEAP_LIMIT_MIB", str(HEAP_LIMIT_MIB))),
             announcing=_announcing(environ),
+            collector=_collector(environ.get("EVENT_COLLECTOR_URL", "").strip()),
         )
+
+
+def _collector(url: str) -> str | None:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise UsageError("EVENT_COLLECTOR_URL does not name a collector", expected="http://host:port")
+    return url or None
 
 
 def _needed(environ: Mapping[str, str], name: str) -> str:
