@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from harness.model.audit import AuditEvent
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
 from harness.model.findings import Finding
 from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared
@@ -392,6 +393,7 @@ Payload = (
     | SceneStarted
     | SceneDid
     | SceneEnded
+    | AuditEvent
     | StoresDeclared
     | RetentionProbed
     | RestoreDrilled

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from harness.drive.plan.timetable import ALONE
+from harness.model.audit import RecordsAudited, RecordsNotAudited
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
 from harness.model.events import (
     AlertReceived,
@@ -153,6 +154,8 @@ class Record:
     stores: tuple[StoreToKeep, ...] = ()
     retentions: tuple[RetentionProbed, ...] = ()
     restores: tuple[RestoreDrilled, ...] = ()
+    audits: tuple[RecordsAudited, ...] = ()
+    not_audited: tuple[RecordsNotAudited, ...] = ()
 
     @property
     def profile(self) -> str:
@@ -233,6 +236,8 @@ def record(events: Iterable[Event]) -> Record:
         stores=tuple(store for one in payloads if isinstance(one, StoresDeclared) for store in one.stores),
         retentions=tuple(one for one in payloads if isinstance(one, RetentionProbed)),
         restores=tuple(one for one in payloads if isinstance(one, RestoreDrilled)),
+        audits=tuple({one.source: one for one in payloads if isinstance(one, RecordsAudited)}.values()),
+        not_audited=tuple(one for one in payloads if isinstance(one, RecordsNotAudited)),
     )
 
 
