@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,12 @@ class Sample:
     broken: tuple[str, ...]
     evidence: str
     record: Record
+
+
+def evidence_of(parts: Iterable[str]) -> str:
+    """What several parts of evidence are together: what they all are, else mixed; of nothing nothing is simulated."""
+    kinds = set(parts) or {"real"}
+    return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 class TargetJudge(Protocol):

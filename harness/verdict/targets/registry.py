@@ -9,6 +9,8 @@ from harness.verdict.targets.availability import AVAILABILITY
 from harness.verdict.targets.collection_delay import COLLECTION_DELAY
 from harness.verdict.targets.logs_collected import LOGS_COLLECTED
 from harness.verdict.targets.metrics_collected import METRICS_COLLECTED
+from harness.verdict.targets.restore_time import RESTORE_TIME
+from harness.verdict.targets.retention import RETENTION
 
 TARGETS: tuple[TargetJudge, ...] = (
     METRICS_COLLECTED,
@@ -17,4 +19,6 @@ TARGETS: tuple[TargetJudge, ...] = (
     COLLECTION_DELAY,
     ALERT_DELIVERY_TIME,
     AVAILABILITY,
+    RETENTION,
+    RESTORE_TIME,
 )
