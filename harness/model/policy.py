@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from harness.model.logs import LogPolicy
 from harness.model.matching import Inhibition
 from harness.model.source import Span
 
@@ -234,7 +235,9 @@ class Policies:
 
     `documents` are the native files that the rewired copy is made from, by path relative to `root`, as text.
     `dead_man_file` is what the dead man's listener reads, where there is one; its alert is the last of `alerts`.
-    `conditions` are what the monitoring plan asks for, where the folder says it.
+    `nginx_files` are nginx.conf and what it includes, none where the folder has none.
+    `conditions` are what the monitoring plan asks for, where the folder says it. `logs` is how logs are shipped and
+    kept, None where the folder has no filebeat.yml.
     """
 
     root: Path
@@ -255,6 +258,8 @@ class Policies:
     inhibitions: tuple[Inhibition, ...] = ()
     dead_man_file: str | None = None
     conditions: tuple[Condition, ...] = ()
+    nginx_files: tuple[str, ...] = ()
+    logs: LogPolicy | None = None
 
     def channels_of(self, drill: Drill) -> tuple[str, ...]:
         """The channels that must hear a drill's alert: its own, or those of its priority.

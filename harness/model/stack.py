@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 LANE_LABEL = "environment"
@@ -113,10 +113,12 @@ class Sandbox:
     `production` maps an address that production uses (`community-platform:5000`) to where the sandbox serves it, by
     lane; components that all lanes share have the single key `""`. `nowhere` is an address on loopback where nothing
     listens: an address of production that is of no known component is sent there, so that nothing leaves the machine
-    and a wrong address stays wrong.
+    and a wrong address stays wrong. `logs` maps a component's name to the folder (absolute) that stands for
+    production's `/var/log/<name>`, by lane, or with the single key `""`.
     """
 
     lanes: tuple[str, ...]
     production: Mapping[str, Mapping[str, Address]]
     nowhere: Address
     bindings: tuple[ReceiverBinding, ...]
+    logs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

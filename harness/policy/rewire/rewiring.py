@@ -9,8 +9,9 @@ from types import MappingProxyType
 from harness.model.findings import Finding
 from harness.model.policy import Policies
 from harness.model.stack import Difference, Sandbox
+from harness.policy.parse.filebeat import KIND as SHIPPER
 from harness.policy.parse.yaml import Node, Table, compose
-from harness.policy.rewire import alertmanager, dead_man, prometheus
+from harness.policy.rewire import alertmanager, dead_man, filebeat, prometheus
 from harness.policy.rewire.document import Edits, Value, dump, entries, values
 
 
@@ -46,10 +47,17 @@ def rewire(policies: Policies, sandbox: Sandbox) -> Rewiring:
     files[policies.prometheus_file] = dump(scraping)
     files[policies.alertmanager_file] = dump(notifying)
     listening = _dead_man(policies, files, sandbox)
+    shipping, unshipped = _filebeat(policies, files, sandbox)
     return Rewiring(
         files=MappingProxyType(files),
-        differences=(*to_prometheus.differences, *targets.differences, *to_alertmanager.differences, *listening),
-        findings=tuple(prometheus.undiscoverable(tree, policies.documents)),
+        differences=(
+            *to_prometheus.differences,
+            *targets.differences,
+            *to_alertmanager.differences,
+            *listening,
+            *shipping,
+        ),
+        findings=(*prometheus.undiscoverable(tree, policies.documents), *unshipped),
     )
 
 
@@ -62,6 +70,22 @@ def _dead_man(policies: Policies, files: dict[str, str], sandbox: Sandbox) -> tu
     dead_man.rewire(speaking, edits, sandbox.bindings)
     files[policies.dead_man_file] = dump(speaking)
     return tuple(edits.differences)
+
+
+def _filebeat(
+    policies: Policies, files: dict[str, str], sandbox: Sandbox
+) -> tuple[tuple[Difference, ...], tuple[Finding, ...]]:
+    """Puts what Filebeat reads into the copy, where the policies have it; how it differs, and what is not in it."""
+    shippers = [component for component in policies.components if component.kind == SHIPPER]
+    if policies.logs is None or not shippers:
+        return (), ()
+    tree = _tree(policies, policies.logs.filebeat_file)
+    shipping = _document(tree)
+    edits = Edits(policies.logs.filebeat_file)
+    listen = [sandbox.production[address].get("") for one in shippers for address in one.addresses]
+    filebeat.rewire(shipping, edits, sandbox, next(iter(listen), None))
+    files[policies.logs.filebeat_file] = dump(shipping)
+    return tuple(edits.differences), tuple(filebeat.left_out(tree, sandbox))
 
 
 def _tree(policies: Policies, file: str) -> Node:
