@@ -204,6 +204,7 @@ class _Draft:
             "dead-mans-listener": self.policies.dead_man_file,
             "event-collector": "events",
             "clickhouse": "clickhouse",
+            "influxdb": "influxdb",
         }.get(component.kind)
         artifact = component_of(component.kind).artifact
         return Site(

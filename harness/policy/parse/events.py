@@ -1,4 +1,4 @@
-"""What an event is and where events are kept: the folders `events/` and `clickhouse/`, read as they are.
+"""What an event is and where events are kept: the folders `events/`, `clickhouse/` and `influxdb/`, as they are.
 
 Nothing in them is rewired: the copy holds them byte for byte.
 """
@@ -22,6 +22,9 @@ COLLECTOR: Final = "event-collector"
 CLICKHOUSE: Final = "clickhouse"
 """The kind of component that runs the SQL files."""
 
+INFLUXDB: Final = "influxdb"
+"""The kind of component that reads a configuration and runs files of InfluxQL."""
+
 SCHEMAS: Final = "events"
 SQL: Final = "clickhouse"
 
@@ -35,6 +38,8 @@ def native(folder: Folder, components: Sequence[ComponentPolicy], found: list[Fi
     for kind, pattern, what in (
         (COLLECTOR, f"{SCHEMAS}/*.schema.json", "no event is accepted"),
         (CLICKHOUSE, f"{SQL}/*.sql", "it has no table that events could be kept in"),
+        (INFLUXDB, f"{INFLUXDB}/influxdb.conf", "nothing says how it is run"),
+        (INFLUXDB, f"{INFLUXDB}/*.iql", "it has no database that anything could be kept in"),
     ):
         readers = [component for component in components if component.kind == kind]
         if not readers:

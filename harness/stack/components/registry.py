@@ -8,6 +8,7 @@ from harness.stack.components.alertmanager import Alertmanager
 from harness.stack.components.clickhouse import ClickHouse
 from harness.stack.components.dead_mans_listener import DeadMansListener
 from harness.stack.components.event_collector import EventCollector
+from harness.stack.components.influxdb import InfluxDB
 from harness.stack.components.mariadb import MariaDB
 from harness.stack.components.mysqld_exporter import MysqldExporter
 from harness.stack.components.node_exporter import NodeExporter
@@ -28,6 +29,7 @@ COMPONENTS: tuple[Component, ...] = (
     RedisExporter(),
     EventCollector(),
     ClickHouse(),
+    InfluxDB(),
 )
 
 
