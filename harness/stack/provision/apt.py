@@ -290,7 +290,7 @@ async def _unpack(shelf: _Shelf, package: Package, chosen: Mapping[str, str]) ->
         if not os.access(root / path, os.X_OK):
             raise ProvisionError(f"{package.name} of {shelf.release} has no {program}", expected=f"the program {path}")
         if program in package.proved:
-            await prove_start(root / path, environment, root)
+            await prove_start(root / path, environment, root, package.asked.get(program, ("--version",)))
     return Delivery(
         package=package,
         version=upstream_version(chosen[_recipe(package).packages[0]]),

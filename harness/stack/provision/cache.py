@@ -121,13 +121,14 @@ def look_up(package: Package, cache: Path, *, every_byte: bool = False) -> Artif
         programs = {name: str(root / path) for name, path in _texts(manifest, "programs").items()}
         _all_executable(programs.values())
         library_path = ":".join(str(root / path) for path in _list(manifest, "library_path"))
+        environment = {variable: str(root / path) for variable, path in package.paths.items()}
         return Artifact(
             name=package.name,
             version=_text(manifest, "version"),
             source=_text(manifest, "source"),
             root=str(root),
             programs=programs,
-            environment={"LD_LIBRARY_PATH": library_path} if library_path else {},
+            environment=environment | ({"LD_LIBRARY_PATH": library_path} if library_path else {}),
         )
     except _Unfit as unfit:
         return Lack(package.name, f"it is damaged: {unfit}")

@@ -6,9 +6,37 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from harness.errors import UsageError
-from harness.stack.provision.source import AptRecipe, GoRecipe, Package
+from harness.stack.provision.source import AptRecipe, GoMainRecipe, GoRecipe, MavenRecipe, Package, PypiRecipe
 
 _LIBRARIES = ("lib", "zlib")
+_OPENSEARCH = "2.19.5"
+_OPENSEARCH_PARTS = (
+    ":opensearch",
+    ".plugin:transport-netty4-client",
+    ".plugin:analysis-common",
+    ".plugin:ingest-common",
+    ".plugin:ingest-user-agent",
+    ".plugin:lang-painless",
+    ".plugin:lang-mustache-client",
+    ".plugin:reindex-client",
+    ".plugin:mapper-extras-client",
+    ".plugin:aggs-matrix-stats-client",
+)
+_FILEBEAT = """package main
+
+import (
+\t"os"
+
+\t"github.com/elastic/beats/v7/filebeat/cmd"
+\tinputs "github.com/elastic/beats/v7/filebeat/input/default-inputs"
+)
+
+func main() {
+\tif err := cmd.Filebeat(inputs.Init, cmd.FilebeatSettings()).Execute(); err != nil {
+\t\tos.Exit(1)
+\t}
+}
+"""
 
 
 def _exporter(name: str, program: str) -> Package:
@@ -66,6 +94,69 @@ CATALOG: tuple[Package, ...] = (
         programs=MappingProxyType({"redis-server": "usr/bin/redis-server", "redis-cli": "usr/bin/redis-cli"}),
         proved=("redis-server", "redis-cli"),
     ),
+    Package(
+        name="mariadb-client",
+        recipe=AptRecipe(packages=("mariadb-client", "mariadb-client-core"), libraries=_LIBRARIES),
+        programs=MappingProxyType({"mariadb-dump": "usr/bin/mariadb-dump", "mariadb": "usr/bin/mariadb"}),
+        proved=("mariadb-dump", "mariadb"),
+    ),
+    Package(
+        name="nginx",
+        recipe=AptRecipe(packages=("nginx",), libraries=_LIBRARIES),
+        programs=MappingProxyType({"nginx": "usr/sbin/nginx"}),
+        proved=("nginx",),
+        asked=MappingProxyType({"nginx": ("-v",)}),
+    ),
+    Package(
+        name="influxdb",
+        recipe=AptRecipe(packages=("influxdb", "influxdb-client")),
+        programs=MappingProxyType({"influxd": "usr/bin/influxd", "influx": "usr/bin/influx"}),
+        proved=("influxd", "influx"),
+        asked=MappingProxyType({"influxd": ("version",), "influx": ("-version",)}),
+    ),
+    Package(
+        name="filebeat",
+        # The last version that takes OpenSearch for what it stands in for; later ones look for a licence.
+        recipe=GoMainRecipe(
+            module="github.com/elastic/beats/v7",
+            version="v7.12.1",
+            commands=(".",),
+            language=(1, 15, 0),
+            version_variable="",
+            main=_FILEBEAT,
+        ),
+        programs=MappingProxyType({"filebeat": "bin/filebeat"}),
+        proved=("filebeat",),
+        asked=MappingProxyType({"filebeat": ("version",)}),
+    ),
+    Package(
+        name="opensearch",
+        recipe=MavenRecipe(
+            artifacts=(
+                *(f"org.opensearch{part}:{_OPENSEARCH}" for part in _OPENSEARCH_PARTS),
+                "org.apache.logging.log4j:log4j-core:2.25.3",
+            ),
+            version=_OPENSEARCH,
+            sums="opensearch.sha256",
+            main="OpenSearchNode.java",
+            java=(17, 23),
+            rehearsal=("--rehearse", "{home}"),
+        ),
+        programs=MappingProxyType({"opensearch": "bin/opensearch", "java": "java/bin/java"}),
+        proved=("java",),
+    ),
+    Package(
+        name="chdb",
+        # The engine alone: `chdb` itself adds data frames, agents and their tests.
+        recipe=PypiRecipe(
+            requirement="chdb-core==26.9.0",
+            sums=("707e2ec3fe0f7953bac97942eaeb7a1ed1d66b1e56ecef3f0aa2130f61f6e735",),
+            module="chdb",
+        ),
+        programs=MappingProxyType({}),
+        proved=(),
+        paths=MappingProxyType({"PYTHONPATH": "site"}),
+    ),
 )
 
 NAMES: tuple[str, ...] = tuple(package.name for package in CATALOG)
@@ -76,6 +167,16 @@ GO_TOOLCHAIN = Package(
     name="go-toolchain",
     recipe=AptRecipe(packages=("golang-go",), libraries=("golang-",), newest=True),
     programs=MappingProxyType({"go": "usr/bin/go"}),
+    proved=(),
+)
+
+# What a Java program is compiled with, and given a runtime from, where the host has no JDK or no Maven; as above.
+JAVA_TOOLCHAIN = Package(
+    name="java-toolchain",
+    recipe=AptRecipe(
+        packages=("default-jdk-headless", "maven"), libraries=("default-", "openjdk-", "lib", "maven", "zlib")
+    ),
+    programs=MappingProxyType({"mvn": "usr/share/maven/bin/mvn"}),
     proved=(),
 )
 

@@ -23,6 +23,8 @@ _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Cannot initiate the connection"
     r"|Connection failed|Connection timed out|Connection refused|Network is unreachable|Unable to connect"
     r"|no such host|dial tcp|proxyconnect|i/o timeout|TLS handshake timeout|server misbehaving|connection reset"
+    r"|Name or service not known|Failed to establish a new connection|Max retries exceeded|Read timed out"
+    r"|Unknown host|UnknownHostException|Connect to \S+ .*failed|No route to host"
     r"|50[234] +(Bad Gateway|Service Unavailable|Gateway Time-?out)",
     re.IGNORECASE,
 )
@@ -138,14 +140,16 @@ async def _lines(stream: asyncio.StreamReader | None, watch: Callable[[str], Non
     return "\n".join([*lines, rest.decode(errors="replace")]) + "\n"
 
 
-async def prove_start(program: Path, environment: Mapping[str, str], directory: Path) -> None:
-    """Starts a program with `--version`.
+async def prove_start(
+    program: Path, environment: Mapping[str, str], directory: Path, question: Sequence[str] = ("--version",)
+) -> None:
+    """Starts a program that only tells its version and ends.
 
     Raises:
         ProvisionError: it does not start here, a library or a newer libc is missing.
     """
     await run(
-        [str(program), "--version"],
+        [str(program), *question],
         what=f"{program.name} was brought and does not start here",
         directory=directory,
         environment={"PATH": os.environ.get("PATH", os.defpath), **environment},

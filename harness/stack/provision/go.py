@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.errors import BuildError, ProvisionError
 from harness.stack.provision.commands import prove_start, run
-from harness.stack.provision.source import Deliver, Delivery, GoRecipe, Package, Say
+from harness.stack.provision.source import Deliver, Delivery, GoMainRecipe, GoRecipe, Package, Say
 
 # The first Go that fetches a newer one by itself where a module asks for it, through the same proxy and checks.
 _SWITCHES_ITSELF = (1, 21, 0)
@@ -146,7 +146,11 @@ async def _build(
         otherwise=BuildError,
     )
     source = room / "source"
-    _copy(_folder_of(answer, named), source)
+    downloaded = _folder_of(answer, named)
+    if isinstance(recipe, GoMainRecipe):
+        _wrap(recipe, downloaded, source)
+    else:
+        _copy(downloaded, source)
     for placeholder in recipe.placeholders:
         path = source / placeholder
         if not path.exists():
@@ -154,6 +158,8 @@ async def _build(
             path.write_text(_PLACEHOLDER)
     root = room / "root"
     (root / "bin").mkdir(parents=True)
+    # The one program of a module of ours is called as the package is, not as the module's folder.
+    target = f"{root / 'bin'}/" if not isinstance(recipe, GoMainRecipe) else str(root / "bin" / package.name)
     version = recipe.version.removeprefix("v")
     say(f"building {package.name} {version}, which takes a minute or two")
     await run(
@@ -167,9 +173,9 @@ async def _build(
             # The linker would throw debug information away; not writing it at all halves the room that a build takes.
             "-gcflags=all=-dwarf=false",
             "-ldflags",
-            f"-s -w -X {recipe.version_variable}={version}",
+            " ".join(["-s -w", *([f"-X {variable}={version}"] if (variable := recipe.version_variable) else [])]),
             "-o",
-            f"{root / 'bin'}/",
+            target,
             *recipe.commands,
         ],
         what=f"the module {named} does not build",
@@ -182,7 +188,7 @@ async def _build(
         path = root / package.programs[program]
         if not path.exists():
             raise BuildError(f"the module {named} was built and gave no {program}", expected=str(path))
-        await prove_start(path, {}, root)
+        await prove_start(path, {}, root, package.asked.get(program, ("--version",)))
     return Delivery(package=package, version=version, source="go", root=root)
 
 
@@ -208,6 +214,17 @@ def _folder_of(answer: str, named: str) -> Path:
         return Path(json.loads(answer)["Dir"])
     except (ValueError, KeyError) as error:
         raise ProvisionError(f"Go does not tell where it put the module {named}", seen=answer.strip()) from error
+
+
+def _wrap(recipe: GoMainRecipe, module: Path, target: Path) -> None:
+    """A module of ours around another: its requirements, its replacements and its checksums, and our one file."""
+    target.mkdir()
+    text = re.sub(
+        r"^module .*$", "module workshop", (module / "go.mod").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    (target / "go.mod").write_text(f"{text}\nrequire {recipe.module} {recipe.version}\n")
+    (target / "go.sum").write_bytes((module / "go.sum").read_bytes())
+    (target / "main.go").write_text(recipe.main)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -54,6 +54,60 @@ class GoRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class GoMainRecipe(GoRecipe):
+    """A program of our own around a Go module that cannot be built where it stands.
+
+    What is built is a module of ours with one file; its go.mod is the module's own under another name, because the
+    `replace` lines of a module that is only required do not count.
+
+    Args:
+        main: the whole Go file.
+    """
+
+    main: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MavenRecipe:
+    """A Java program of ours among the jars that Maven resolves, with a Java runtime of its own.
+
+    Args:
+        artifacts: what to depend on, as `group:artifact:version`; their closure comes along.
+        version: the version that the delivery is known by.
+        sums: the file beside the source kind that names every jar of the closure with its SHA-256.
+        main: the Java file beside the source kind that holds the program; its name is the class's.
+        java: the oldest and the newest Java that can build and run it.
+        rehearsal: how the program is started once, to record which classes it loads: its arguments, with `{home}` for
+            an empty folder; it ends by itself.
+    """
+
+    artifacts: tuple[str, ...]
+    version: str
+    sums: str
+    main: str
+    java: tuple[int, int]
+    rehearsal: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PypiRecipe:
+    """A wheel of the Python package index, without what it depends on.
+
+    Args:
+        requirement: name and version, as `name==version`.
+        sums: the SHA-256 of each wheel that will do, one a platform.
+        module: the module that must be importable.
+    """
+
+    requirement: str
+    sums: tuple[str, ...]
+    module: str
+
+
+Recipe = AptRecipe | GoRecipe | MavenRecipe | PypiRecipe
+
+
+@dataclass(frozen=True, slots=True)
 class Package:
     """Something that the catalogue offers.
 
@@ -61,18 +115,23 @@ class Package:
         name: its name in the catalogue.
         recipe: how it is brought; its type says which source kind reads it.
         programs: name of a program -> its path below the root that is delivered.
-        proved: the programs that are started with `--version` before anything is published.
+        proved: the programs that are started before anything is published, to see that they start here.
+        asked: how such a program is asked for its version, where that is not by `--version`.
+        paths: variable that its programs need -> the folder below the root that it shall name.
     """
 
     name: str
-    recipe: AptRecipe | GoRecipe
+    recipe: Recipe
     programs: Mapping[str, str]
     proved: tuple[str, ...]
+    asked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
         """What makes a cached copy the right one: it was made by this very recipe."""
-        return f"{self.recipe!r} {sorted(self.programs.items())!r}"
+        paths = f" {sorted(self.paths.items())!r}" if self.paths else ""
+        return f"{self.recipe!r} {sorted(self.programs.items())!r}{paths}"
 
 
 @dataclass(frozen=True, slots=True)
