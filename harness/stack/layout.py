@@ -68,7 +68,16 @@ class Layout:
             production=self.production,
             nowhere=self.nowhere,
             bindings=tuple(bindings),
+            logs=self.logs,
         )
+
+    @property
+    def logs(self) -> Mapping[str, Mapping[str, str]]:
+        """By component and lane ("" for what all share) the folder that stands for production's `/var/log/<name>`."""
+        folders: dict[str, dict[str, str]] = {}
+        for site in self.sites:
+            folders.setdefault(site.name, {})[site.lane or ""] = str(site.data / "logs")
+        return folders
 
     def close(self) -> None:
         """Gives the ports back."""
@@ -198,12 +207,15 @@ class _Draft:
     def _site(self, place: _Place, peers: Mapping[str, Address], secrets: Mapping[str, str]) -> Site:
         component = place.component
         file_name = f"{component.name}.{place.lane}" if place.lane else component.name
+        logs = self.policies.logs
         configuration = {
             "prometheus": self.policies.prometheus_file,
             "alertmanager": self.policies.alertmanager_file,
             "dead-mans-listener": self.policies.dead_man_file,
             "event-collector": "events",
             "clickhouse": "clickhouse",
+            "filebeat": logs.filebeat_file if logs else None,
+            "elasticsearch": logs.search.folder if logs and logs.search else None,
             "influxdb": "influxdb",
         }.get(component.kind)
         artifact = component_of(component.kind).artifact

@@ -62,7 +62,12 @@ CHANNELS: Mapping[str, str] = {
 KINDS = frozenset(
     {
         "alertmanager",
+        "clickhouse",
         "dead-mans-listener",
+        "elasticsearch",
+        "event-collector",
+        "filebeat",
+        "influxdb",
         "mariadb",
         "mysqld-exporter",
         "node-exporter",

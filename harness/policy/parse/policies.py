@@ -20,6 +20,7 @@ from harness.policy.parse import (
     discovery,
     drills,
     events,
+    logs,
     prometheus,
     rules,
     stack,
@@ -106,7 +107,7 @@ def load(
         for name in template_files:
             folder.read(name)
     owned = _components(folder, stack_yaml.value or (), found)
-    event_files = events.native(folder, owned, found)
+    shipped, event_files = logs.load(folder, owned, found), events.native(folder, owned, found)
 
     # Files are held against each other only where both could be read: else each broken file would be told many times.
     if drills_yaml.value is not None and prometheus_yml.value is not None and not _broken(found):
@@ -146,7 +147,7 @@ def load(
             hint="each line names the file, the line and what to do",
         )
     named = (prometheus_yml.name, alertmanager_yml.name, *rule_files, *template_files, *target_files)
-    native = (*named, *event_files)
+    native = (*named, *logs.native(shipped), *event_files)
     if dead_man_yaml is not None:
         native = (*native, dead_man_yaml.name)
     policies = Policies(
@@ -168,6 +169,7 @@ def load(
         evaluation_interval=prometheus_yml.value.evaluation_interval,
         dead_man_file=dead_man_yaml.name if dead_man_yaml is not None else None,
         conditions=tuple(placed.condition for placed in asked),
+        logs=shipped,
     )
     return Loaded(policies, findings)
 

@@ -7,7 +7,9 @@ from harness.stack.components import Component
 from harness.stack.components.alertmanager import Alertmanager
 from harness.stack.components.clickhouse import ClickHouse
 from harness.stack.components.dead_mans_listener import DeadMansListener
+from harness.stack.components.elasticsearch import Elasticsearch
 from harness.stack.components.event_collector import EventCollector
+from harness.stack.components.filebeat import Filebeat
 from harness.stack.components.influxdb import InfluxDB
 from harness.stack.components.mariadb import MariaDB
 from harness.stack.components.mysqld_exporter import MysqldExporter
@@ -30,6 +32,8 @@ COMPONENTS: tuple[Component, ...] = (
     EventCollector(),
     ClickHouse(),
     InfluxDB(),
+    Elasticsearch(),
+    Filebeat(),
 )
 
 
