@@ -28,12 +28,16 @@ class StoresDeclared:
 
 @dataclass(frozen=True, slots=True)
 class AgedData:
-    """Data between two ages in days: how many of its records the store had been given, how many answered."""
+    """Data between two ages in days: how many of its records the store had been given, how many answered.
+
+    `part` names the part of the store that it is in (a database, a table), "" where the store has but one.
+    """
 
     newest_days: float
     oldest_days: float
     written: int
     answered: int
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

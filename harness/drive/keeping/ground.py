@@ -48,6 +48,21 @@ class Ground:
     ports: Ports
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
+    def documents(self, folder: str) -> dict[str, str]:
+        """The policies' native files of a folder, by their names in it.
+
+        Raises:
+            StackError: the policies have none.
+        """
+        found = {
+            name.removeprefix(f"{folder}/"): text
+            for name, text in self.policies.documents.items()
+            if name.startswith(f"{folder}/")
+        }
+        if not found:
+            raise StackError(f"The policies have no files in {folder}/", hint="the store is run by them")
+        return found
+
     def artifact(self, name: str) -> Artifact:
         """What the provisioner brought under a name.
 
@@ -61,13 +76,21 @@ class Ground:
                 f"{name} was not provisioned", hint="`tocsin stack fetch` brings every component into the cache"
             ) from None
 
-    def site(self, component: ComponentPolicy, role: str, *, configuration: Mapping[str, str] | None = None) -> Site:
+    def site(
+        self,
+        component: ComponentPolicy,
+        role: str,
+        *,
+        configuration: Mapping[str, str] | None = None,
+        folder: str | None = None,
+    ) -> Site:
         """A place for an instance of a store that is not the run's own.
 
         Args:
             component: the store as production runs it.
             role: what this instance is for; part of its name.
-            configuration: files to write into a folder of its own; the first one is its configuration file.
+            configuration: files to write into its folder; the first one is its configuration file.
+            folder: the name of a folder to write them into; then that folder is its configuration.
 
         Raises:
             StackError: there is no port, or nothing can be written.
@@ -78,8 +101,10 @@ class Ground:
         files = dict(configuration or {})
         try:
             data.mkdir(mode=0o700, parents=True)
+            written = data / (folder or "")
+            written.mkdir(exist_ok=True)
             for file, text in files.items():
-                (data / file).write_text(text, encoding="utf-8")
+                (written / file).write_text(text, encoding="utf-8")
         except OSError as error:
             raise unwritable(data, error) from error
         return Site(
@@ -92,7 +117,7 @@ class Ground:
             cache=self.cache,
             project=self.policies.root.absolute().parent,
             artifact=self.artifact(kind.artifact) if kind.artifact else None,
-            configuration=data / next(iter(files)) if files else None,
+            configuration=(written if folder else data / next(iter(files))) if files else None,
             secrets=kind.credentials(),
         )
 

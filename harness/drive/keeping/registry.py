@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.drive.keeping import Keeper
+from harness.drive.keeping.influxdb import InfluxKeeper
 from harness.drive.keeping.prometheus import PrometheusKeeper
 
-KEEPERS: tuple[Keeper, ...] = (PrometheusKeeper(),)
+KEEPERS: tuple[Keeper, ...] = (PrometheusKeeper(), InfluxKeeper())

@@ -68,20 +68,30 @@ RETENTION = Retention()
 
 
 def _judge(probe: RetentionProbed, days: float) -> tuple[list[str], list[str]]:
-    """What is wrong with a store, and what nobody knows of it."""
-    within = [one for one in probe.aged if one.oldest_days <= days and one.written]
-    beyond = [one for one in probe.aged if one.newest_days >= days and one.written]
-    lost = [
-        f"answers {one.answered} of {one.written} records that are {one.newest_days:.2f} to {one.oldest_days:.2f} d old"
-        for one in within
-        if one.answered < one.written
-    ]
-    doubts = []
-    if not any(one.oldest_days >= days - EDGE_DAYS for one in within):
-        doubts.append(f"was not asked for data at the edge of {days:g} d")
-    if not any(one.newest_days > days + probe.unit_days - _EXACT for one in beyond):
-        doubts.append(f"was not given data beyond {days:g} d and one {probe.unit}, so nothing says that any ages out")
+    """What is wrong with a store, and what nobody knows of it; each of its parts has an edge of its own."""
+    lost, doubts = list[str](), list[str]()
+    for part in dict.fromkeys(one.part for one in probe.aged) or ("",):
+        aged = [one for one in probe.aged if one.part == part and one.written]
+        within = [one for one in aged if one.oldest_days <= days]
+        where = f"in {part} " if part else ""
+        lost.extend(
+            f"answers {where}{one.answered} of {one.written} records that are {one.newest_days:.2f} to "
+            f"{one.oldest_days:.2f} d old"
+            for one in within
+            if one.answered < one.written
+        )
+        if not any(one.oldest_days >= days - EDGE_DAYS for one in within):
+            doubts.append(f"was not asked {where}for data at the edge of {days:g} d")
+        if not any(_beyond(one, probe, days) for one in aged):
+            doubts.append(
+                f"was not given {where}data beyond {days:g} d and one {probe.unit}, so nothing says that any ages out"
+            )
     return lost, doubts
+
+
+def _beyond(one: AgedData, probe: RetentionProbed, days: float) -> bool:
+    """Whether data should be gone: all of it is older than is asked for and one unit more."""
+    return one.newest_days > days + probe.unit_days - _EXACT
 
 
 def _told(probe: RetentionProbed, days: float) -> str:
@@ -92,13 +102,13 @@ def _told(probe: RetentionProbed, days: float) -> str:
     if costly:
         text += f" and still of {max(one.newest_days for one in costly):.2f} d, which costs more than is asked for"
     else:
-        beyond = [one.newest_days for one in probe.aged if one.newest_days > days + probe.unit_days - _EXACT]
+        beyond = [one.newest_days for one in probe.aged if _beyond(one, probe, days)]
         text += f"; that of {min(beyond, default=0.0):.2f} d is gone"
     return f"{text}; {probe.told}" if probe.told else text
 
 
 def _costly(probe: RetentionProbed, days: float) -> Iterator[AgedData]:
-    return (one for one in probe.aged if one.answered and one.newest_days > days + probe.unit_days - _EXACT)
+    return (one for one in probe.aged if one.answered and _beyond(one, probe, days))
 
 
 def _oldest_answered(probe: RetentionProbed) -> float:
