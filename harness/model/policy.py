@@ -12,6 +12,7 @@ from typing import Final
 
 from harness.model.logs import LogPolicy
 from harness.model.matching import Inhibition
+from harness.model.records import RecordSchema
 from harness.model.source import Span
 
 
@@ -260,6 +261,7 @@ class Policies:
     conditions: tuple[Condition, ...] = ()
     nginx_files: tuple[str, ...] = ()
     logs: LogPolicy | None = None
+    records: tuple[RecordSchema, ...] = ()
 
     def channels_of(self, drill: Drill) -> tuple[str, ...]:
         """The channels that must hear a drill's alert: its own, or those of its priority.

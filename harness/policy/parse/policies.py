@@ -22,6 +22,7 @@ from harness.policy.parse import (
     events,
     logs,
     prometheus,
+    records,
     rules,
     stack,
     targets,
@@ -106,7 +107,7 @@ def load(
         template_files = _matched(folder, alertmanager_yml.name, alertmanager_yml.value.templates, "template", found)
         for name in template_files:
             folder.read(name)
-    owned = _components(folder, stack_yaml.value or (), found)
+    owned, of_records = _components(folder, stack_yaml.value or (), found), records.load(folder, found)
     shipped, event_files = logs.load(folder, owned, found), events.native(folder, owned, found)
 
     # Files are held against each other only where both could be read: else each broken file would be told many times.
@@ -169,6 +170,7 @@ def load(
         evaluation_interval=prometheus_yml.value.evaluation_interval,
         dead_man_file=dead_man_yaml.name if dead_man_yaml is not None else None,
         conditions=tuple(placed.condition for placed in asked),
+        records=of_records,
         logs=shipped,
     )
     return Loaded(policies, findings)
