@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.drive.keeping import Keeper
 from harness.drive.keeping.influxdb import InfluxKeeper
+from harness.drive.keeping.mariadb import MariaKeeper
 from harness.drive.keeping.prometheus import PrometheusKeeper
 
-KEEPERS: tuple[Keeper, ...] = (PrometheusKeeper(), InfluxKeeper())
+KEEPERS: tuple[Keeper, ...] = (PrometheusKeeper(), InfluxKeeper(), MariaKeeper())
