@@ -11,7 +11,7 @@ import pytest
 HARNESS = Path(__file__).parent.parent / "harness"
 ROOMS = ("model", "policy", "stack", "drive", "observe", "verdict", "report")
 EVERYWHERE = {"errors", "model"}
-DOORS = {"run", "rehearsal", "cli", "pytest_plugin", "doctor", "__main__"}
+DOORS = {"run", "rehearsal", "audit", "cli", "pytest_plugin", "doctor", "__main__"}
 SIBLINGS = (
     "drive/faults",
     "drive/keeping",
@@ -31,9 +31,11 @@ SHARED = {
     "observe/channels": {"registry", "webhook"},
     "stack/components": {"registry"},
     "stack/runtimes": set(),
-    "stack/provision": {"cache", "catalog", "commands", "fetch", "host", "lock", "repositories", "source"},
+    "stack/provision": {
+        "cache", "catalog", "class_data", "commands", "fetch", "host", "lock", "repositories", "source", "trust",
+    },  # fmt: skip
     "verdict/targets": {"registry"},
-    "report": {"timeline", "recorded", "registry"},
+    "report": {"audited", "timeline", "recorded", "registry"},
 }
 PURE = ("model", "policy/rewire", "drive/plan", "verdict")
 IMPURE = {

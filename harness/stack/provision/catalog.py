@@ -150,7 +150,10 @@ CATALOG: tuple[Package, ...] = (
         # The engine alone: `chdb` itself adds data frames, agents and their tests.
         recipe=PypiRecipe(
             requirement="chdb-core==26.9.0",
-            sums=("707e2ec3fe0f7953bac97942eaeb7a1ed1d66b1e56ecef3f0aa2130f61f6e735",),
+            sums=(
+                "707e2ec3fe0f7953bac97942eaeb7a1ed1d66b1e56ecef3f0aa2130f61f6e735",  # x86_64
+                "46148d3fc1edd6d6f701922be0f18e2aa6e60349e418b430e69bbb87ab6b95a9",  # aarch64
+            ),
             module="chdb",
         ),
         programs=MappingProxyType({}),
