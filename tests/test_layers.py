@@ -32,7 +32,16 @@ SHARED = {
     "stack/components": {"registry"},
     "stack/runtimes": set(),
     "stack/provision": {
-        "cache", "catalog", "class_data", "commands", "fetch", "host", "lock", "repositories", "source", "trust",
+        "cache",
+        "catalog",
+        "class_data",
+        "commands",
+        "fetch",
+        "host",
+        "lock",
+        "repositories",
+        "source",
+        "trust",
     },  # fmt: skip
     "verdict/targets": {"registry"},
     "report": {"audited", "timeline", "recorded", "registry"},
