@@ -173,12 +173,13 @@ class _Draft:
         by_lane = {
             lane: [self._place(component, lane) for component in components if component.per_lane] for lane in lanes
         }
+        nowhere = self.ports.take()
         shared_secrets = self._secrets(shared)
         secrets = {"": shared_secrets, **{lane: shared_secrets | self._secrets(by_lane[lane]) for lane in lanes}}
-        sites = [self._site(place, _peers(shared), shared_secrets) for place in shared]
+        sites = [self._site(place, _peers(shared), shared_secrets, _reached(shared), nowhere) for place in shared]
         for lane, places in by_lane.items():
-            peers = _peers(shared) | _peers(places)
-            sites.extend(self._site(place, peers, secrets[lane]) for place in places)
+            peers, reached = _peers(shared) | _peers(places), _reached([*shared, *places])
+            sites.extend(self._site(place, peers, secrets[lane], reached, nowhere) for place in places)
         production: dict[str, dict[str, Address]] = {}
         for place in [*shared, *(place for places in by_lane.values() for place in places)]:
             for address in place.component.addresses:
@@ -189,7 +190,7 @@ class _Draft:
             shared=_lane(SHARED, shared),
             configuration=self.root / "policies",
             production=production,
-            nowhere=self.ports.take(),
+            nowhere=nowhere,
             secrets=secrets,
             ports=self.ports,
         )
@@ -204,7 +205,14 @@ class _Draft:
             secrets |= component_of(place.component.kind).credentials()
         return secrets
 
-    def _site(self, place: _Place, peers: Mapping[str, Address], secrets: Mapping[str, str]) -> Site:
+    def _site(
+        self,
+        place: _Place,
+        peers: Mapping[str, Address],
+        secrets: Mapping[str, str],
+        production: Mapping[str, Address],
+        nowhere: Address,
+    ) -> Site:
         component = place.component
         file_name = f"{component.name}.{place.lane}" if place.lane else component.name
         logs = self.policies.logs
@@ -212,11 +220,12 @@ class _Draft:
             "prometheus": self.policies.prometheus_file,
             "alertmanager": self.policies.alertmanager_file,
             "dead-mans-listener": self.policies.dead_man_file,
+            "nginx": next(iter(self.policies.nginx_files), None),
             "event-collector": "events",
             "clickhouse": "clickhouse",
+            "influxdb": "influxdb",
             "filebeat": logs.filebeat_file if logs else None,
             "elasticsearch": logs.search.folder if logs and logs.search else None,
-            "influxdb": "influxdb",
         }.get(component.kind)
         artifact = component_of(component.kind).artifact
         return Site(
@@ -234,6 +243,8 @@ class _Draft:
             secrets=secrets,
             environment=self.environment.get(component.kind, {}),
             manifests=self.manifests,
+            production=production,
+            nowhere=nowhere,
         )
 
 
@@ -243,6 +254,11 @@ def _lane(name: str, places: Sequence[_Place]) -> Lane:
         addresses={place.component.name: place.reached for place in places},
         behind={place.component.name: place.own for place in places if place.own != place.reached},
     )
+
+
+def _reached(places: Sequence[_Place]) -> dict[str, Address]:
+    """Where these components are reached, by every address that production knows them by."""
+    return {address: place.reached for place in places for address in place.component.addresses}
 
 
 def _peers(places: Sequence[_Place]) -> dict[str, Address]:

@@ -25,11 +25,13 @@ class Site:
         cache: the user's cache, for what is made once and copied.
         project: the folder that holds the policies, where a team's own command runs.
         artifact: what the provisioner brought for it; None for the subject.
-        configuration: its native configuration file in the rewired copy, where it has one.
+        configuration: its native configuration file in the rewired copy, or the folder of its files, where it has one.
         peers: what it may connect to, by kind (`mariadb`, `redis`), as it reaches them.
         secrets: the credentials of its lane, made for this run.
         environment: variables that the harness adds (`SSL_CERT_FILE`).
         manifests: the run's folder in which writers of records announce them; None: nobody asks for their records.
+        production: addresses of production (`community-platform:5000`), and where it reaches them.
+        nowhere: where an address leads that is of no component.
     """
 
     run: str
@@ -46,6 +48,8 @@ class Site:
     secrets: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     manifests: Path | None = None
+    production: Mapping[str, Address] = field(default_factory=dict)
+    nowhere: Address | None = None
 
     @property
     def name(self) -> str:

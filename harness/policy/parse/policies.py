@@ -21,6 +21,7 @@ from harness.policy.parse import (
     drills,
     events,
     logs,
+    nginx,
     prometheus,
     records,
     rules,
@@ -108,7 +109,8 @@ def load(
         for name in template_files:
             folder.read(name)
     owned, of_records = _components(folder, stack_yaml.value or (), found), records.load(folder, found)
-    shipped, event_files = logs.load(folder, owned, found), events.native(folder, owned, found)
+    nginx_files, event_files = nginx.load(folder, owned, found), events.native(folder, owned, found)
+    shipped = logs.load(folder, owned, found)
 
     # Files are held against each other only where both could be read: else each broken file would be told many times.
     if drills_yaml.value is not None and prometheus_yml.value is not None and not _broken(found):
@@ -148,9 +150,8 @@ def load(
             hint="each line names the file, the line and what to do",
         )
     named = (prometheus_yml.name, alertmanager_yml.name, *rule_files, *template_files, *target_files)
-    native = (*named, *logs.native(shipped), *event_files)
-    if dead_man_yaml is not None:
-        native = (*native, dead_man_yaml.name)
+    native = (*named, *nginx_files, *logs.native(shipped), *event_files)
+    native += (dead_man_yaml.name,) if dead_man_yaml is not None else ()
     policies = Policies(
         root=root,
         prometheus_file=prometheus_yml.name,
@@ -170,6 +171,7 @@ def load(
         evaluation_interval=prometheus_yml.value.evaluation_interval,
         dead_man_file=dead_man_yaml.name if dead_man_yaml is not None else None,
         conditions=tuple(placed.condition for placed in asked),
+        nginx_files=nginx_files,
         records=of_records,
         logs=shipped,
     )

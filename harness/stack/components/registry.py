@@ -13,6 +13,7 @@ from harness.stack.components.filebeat import Filebeat
 from harness.stack.components.influxdb import InfluxDB
 from harness.stack.components.mariadb import MariaDB
 from harness.stack.components.mysqld_exporter import MysqldExporter
+from harness.stack.components.nginx import Nginx
 from harness.stack.components.node_exporter import NodeExporter
 from harness.stack.components.prometheus import Prometheus
 from harness.stack.components.redis import Redis
@@ -25,6 +26,7 @@ COMPONENTS: tuple[Component, ...] = (
     DeadMansListener(),
     NodeExporter(),
     Subject(),
+    Nginx(),
     MariaDB(),
     MysqldExporter(),
     Redis(),
