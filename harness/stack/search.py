@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -23,6 +24,11 @@ class Credentials:
 
     user: str
     password: str = field(repr=False)
+
+    @property
+    def header(self) -> dict[str, str]:
+        """HTTP's basic authentication."""
+        return {"Authorization": f"Basic {base64.b64encode(f'{self.user}:{self.password}'.encode()).decode()}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,9 @@ class Search:
         self, address: Address, *, credentials: Credentials | None = None, within_seconds: float = _SECONDS
     ) -> None:
         self.address = address
-        auth = aiohttp.BasicAuth(credentials.user, credentials.password) if credentials else None
-        self._session = aiohttp.ClientSession(auth=auth, timeout=aiohttp.ClientTimeout(total=within_seconds))
+        self._session = aiohttp.ClientSession(
+            headers=credentials.header if credentials else {}, timeout=aiohttp.ClientTimeout(total=within_seconds)
+        )
         self._seconds = within_seconds
 
     async def __aenter__(self) -> Self:

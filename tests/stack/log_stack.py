@@ -15,6 +15,7 @@ import orjson
 import yaml
 from stack_doubles import server
 
+from harness.errors import StackError
 from harness.model.events import Payload
 from harness.model.policy import Policies
 from harness.model.records import identity
@@ -68,8 +69,9 @@ def loaded(root: Path) -> Policies:
 class Shipping:
     """A stack that ships logs, up."""
 
-    def __init__(self, stack: Stack, rewiring: Rewiring, events: list[Payload]) -> None:
+    def __init__(self, stack: Stack, policies: Policies, rewiring: Rewiring, events: list[Payload]) -> None:
         self.stack = stack
+        self.policies = policies
         self.layout: Layout = stack.layout
         self.rewiring = rewiring
         self.events = events
@@ -95,10 +97,13 @@ class Shipping:
 
     async def count(self) -> int:
         """How many documents of the pattern there are, after a refresh; 0 where nobody answers."""
-        async with Search(self.store) as search:
-            await search.ask("POST", f"/{PATTERN}/_refresh")
-            reply = await search.ask("GET", f"/{PATTERN}/_count")
-            return int(reply.body["count"]) if reply.status == 200 else 0
+        try:
+            async with Search(self.store) as search:
+                await search.ask("POST", f"/{PATTERN}/_refresh")
+                reply = await search.ask("GET", f"/{PATTERN}/_count")
+        except StackError:
+            return 0
+        return int(reply.body["count"]) if reply.status == 200 else 0
 
 
 @asynccontextmanager
@@ -126,7 +131,7 @@ async def shipping(
         async with Stack(layout, ProcessRuntime(guard), events.append) as stack:
             copied = rewire(policies, layout.sandbox(()))
             await stack.up(copied.files)
-            yield Shipping(stack, copied, events)
+            yield Shipping(stack, policies, copied, events)
 
 
 def record(run: str, sequence: int, level: str = "INFO", **more: object) -> dict[str, object]:
