@@ -35,7 +35,8 @@ from harness.stack.guard import Guard
 from harness.stack.layout import artifacts_needed, lay_out
 from harness.stack.provision.fetch import fetch
 from harness.stack.runtimes.process import ProcessRuntime
-from harness.stack.stack import SUBJECT, Stack
+from harness.stack.stack import Stack
+from harness.stack.start import SUBJECT
 
 READY_SECONDS = 0.6
 """What the median infrastructure component may take until it is ready, from the cache."""

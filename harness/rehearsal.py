@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -112,6 +113,7 @@ class Rehearsal:
         self._script = script
         self._policies = script.policies
         self._ledger = ledger
+        self._rewired: set[Payload] = set()
         self._selectors = {alert.name: alert.selectors for alert in script.policies.alerts}
 
     async def carry_out(self) -> None:
@@ -162,15 +164,21 @@ class Rehearsal:
         exits.callback(layout.close)
         alertmanager = _site_of(layout, "alertmanager")
         recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._write))
-        rewired = partial(self._rewire, layout, sinks, alertmanager.component.addresses, recorder.address)
-        copy = rewired()
         runtime = ProcessRuntime(guard)
         stack = await exits.enter_async_context(Stack(layout, runtime, self._write, channels=FarEnds(sinks)))
+        rewired = partial(self._rewire, stack, sinks, alertmanager.component.addresses, recorder.address)
+        copies = [rewired()]
+
+        def again() -> Mapping[str, str]:
+            shutil.rmtree(self._script.folder / "rewired", ignore_errors=True)  # it names lanes that are not there
+            copies.append(rewired())
+            return copies[-1].files
+
         self._progress("starting the stack")
-        await stack.up(copy.files)
+        await stack.up(copies[-1].files, again=again)
         load = LocustLoad()
         exits.push_async_callback(self._stop_load, load)
-        await self._drive_load(load, runtime, layout, guard)
+        await self._drive_load(load, runtime, stack, guard)
         await stack.wait_first_scrape()
         await load.flowing(_FLOWING_SECONDS, minimum=5)
         await self._wait_quiet_everywhere(stack)
@@ -181,7 +189,7 @@ class Rehearsal:
         watching = asyncio.create_task(load.ended(), name="watch over the load")
         watching.add_done_callback(lambda _: over.set())
         exits.callback(watching.cancel)
-        return Standing(stack, inbox, guard.sandbox, over, runtime, rewired, copy)
+        return Standing(stack, inbox, guard.sandbox, over, runtime, rewired, copies[-1])
 
     async def _clear_after_the_dead(self) -> None:
         """Takes back what runs that died may have left in place, then removes their sandboxes."""
@@ -221,28 +229,34 @@ class Rehearsal:
             self._ledger.redactor.learn(value for name, value in of_lane.items() if "password" in name)
         return layout
 
-    def _rewire(
-        self, layout: Layout, sinks: Mapping[str, Sink], addresses: Sequence[str], recorder: Address
-    ) -> Rewiring:
-        """The copy that runs, with the recording proxy before Alertmanager; written into the run's folder too."""
-        sandbox = layout.sandbox([sink.binding for sink in sinks.values()])
-        production = {**sandbox.production, **{address: {"": recorder} for address in addresses}}
-        copy = rewire(self._policies, replace(sandbox, production=production))
-        for difference in copy.differences:
-            self._write(Rewired(difference))
-        for finding in copy.findings:
-            self._write(FindingNoted(finding))
+    def _rewire(self, stack: Stack, sinks: Mapping[str, Sink], addresses: Sequence[str], recorder: Address) -> Rewiring:
+        """The copy that runs, with the recording proxy before Alertmanager; written into the run's folder too.
+
+        Lanes that were given up are not in it. What it says of itself is written where no copy before it has said so.
+        """
+        sandbox = stack.layout.sandbox([sink.binding for sink in sinks.values()])
+        production = {
+            address: {lane: where for lane, where in places.items() if lane not in stack.given_up}
+            for address, places in sandbox.production.items()
+        } | {address: {"": recorder} for address in addresses}
+        lanes = tuple(lane.name for lane in stack.lanes)
+        copy = rewire(self._policies, replace(sandbox, lanes=lanes, production=production))
+        told: list[Payload] = [*map(Rewired, copy.differences), *map(FindingNoted, copy.findings)]
+        for payload in dict.fromkeys(told):
+            if payload not in self._rewired:
+                self._rewired.add(payload)
+                self._write(payload)
         for name, text in copy.files.items():
             write_whole(self._script.folder / "rewired" / name, self._ledger.redactor.text(text))
         return copy
 
-    async def _drive_load(self, load: LocustLoad, runtime: ProcessRuntime, layout: Layout, guard: Guard) -> None:
+    async def _drive_load(self, load: LocustLoad, runtime: ProcessRuntime, stack: Stack, guard: Guard) -> None:
         subject = next((c.name for c in self._policies.components if c.kind == "subject"), None)
         if subject is None:
             raise StackError("the policies declare no component of kind subject", hint="name one in stack.yaml")
         await load.start(
             runtime,
-            {lane.name: lane.addresses[subject] for lane in layout.lanes},
+            {lane.name: lane.addresses[subject] for lane in stack.lanes},
             locustfile=self._script.locustfile,
             users_per_lane=USERS_PER_LANE,
             samples=self._script.folder / "logs" / "load-samples.jsonl",
@@ -255,7 +269,7 @@ class Rehearsal:
         """Waits until no alert that somebody hears is left of the start, of which it would else be told."""
         prometheus = stack.address("prometheus")
         unheard = {spared.alert for spared in self._policies.not_drilled}
-        lanes = [lane.name for lane in stack.layout.lanes]
+        lanes = [lane.name for lane in stack.lanes]
         left = await asyncio.gather(
             *(
                 wait_quiet(prometheus, lane, _QUIET_SECONDS, lambda labels: labels["alertname"] not in unheard)
@@ -281,7 +295,7 @@ class Rehearsal:
         since_wall = time.time()
         planted_enough = asyncio.Event()
         redis = next((c.name for c in self._policies.components if c.kind == "redis" and c.per_lane), None)
-        lanes = {lane.name: lane.addresses[redis] for lane in stack.layout.lanes} if redis else {}
+        lanes = {lane.name: lane.addresses[redis] for lane in stack.lanes} if redis else {}
         planting = asyncio.create_task(
             Planting(prometheus, lanes, timetable.seed, self._write).run(planted_enough), name="planting"
         )
@@ -296,6 +310,7 @@ class Rehearsal:
                     read_hops=partial(self._read_hops, prometheus),
                     quiet=partial(self._quiet, prometheus),
                     limits=limits,
+                    given_up={lane: why.what for lane, why in stack.given_up.items()},
                 )
                 hard_stop = began + limits.hard_stop_seconds
                 for stage in timetable.stages:

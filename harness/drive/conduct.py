@@ -75,6 +75,9 @@ class _Conductor:
 
     async def run(self, rows: dict[Row, list[Injection]], stop: asyncio.Event) -> None:
         self._open = {injection.id: injection for injections in rows.values() for injection in injections}
+        for injection in tuple(self._open.values()):
+            if why := self._world.why_not_in(injection.lane):
+                self._leave_open([injection], why)
         tasks = {
             asyncio.create_task(self._row(injections), name=" ".join(row).strip()) for row, injections in rows.items()
         }
@@ -121,7 +124,7 @@ class _Conductor:
     async def _row(self, injections: Sequence[Injection]) -> None:
         for number, injection in enumerate(injections):
             if injection.id not in self._open:
-                continue  # its lane was retired
+                continue  # its lane was retired, or never came up
             if number and (left := await self._world.quiet(injection, self._world.limits.quiet_seconds)):
                 self._write_unquiet(injection, left)
             await self._until(self._started + injection.start.total_seconds())

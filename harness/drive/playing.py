@@ -77,7 +77,7 @@ async def play(
         asyncio.CancelledError: cancelled; everything was undone, or the lane is retired and the journal knows.
     """
     stopping = asyncio.create_task(stop.wait(), name="stop of the run")
-    why_not: dict[str, str] = {}
+    why_not = {plan.lane: why for plan in plans if (why := world.why_not_in(plan.lane))}
     stopped = ""
     try:
         for plan in plans:

@@ -94,6 +94,7 @@ class Surroundings:
         quiet: called before a track is used again.
         limits: how long things may take.
         clock: both clocks; its monotonic one is the event loop's.
+        given_up: why a lane did not come up, by its name: nothing is tried there.
     """
 
     faults: Mapping[str, Fault]
@@ -105,3 +106,8 @@ class Surroundings:
     quiet: Quiet
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], Instant] = Instant.now
+    given_up: Mapping[str, str] = field(default_factory=dict)
+
+    def why_not_in(self, lane: str) -> str:
+        """Why nothing can be tried in a lane, in a sentence; empty where it can."""
+        return f"{lane} did not come up: {self.given_up[lane]}" if lane in self.given_up else ""

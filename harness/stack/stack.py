@@ -7,34 +7,33 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Self
 
 from harness.errors import NotReady, StackError
-from harness.model.events import ComponentReady, Payload, Rewired
+from harness.model.events import Payload
 from harness.model.sinks import Channels
-from harness.model.stack import SHARED, Address, ComponentReport
+from harness.model.stack import SHARED, Address, Lane
 from harness.stack.announced import AnnouncedTargets
 from harness.stack.components.registry import component_of
 from harness.stack.handle import Key, LaneHandle
-from harness.stack.host import NODE_EXPORTER, LaneHost, hosts_of
+from harness.stack.host import LaneHost, hosts_of
 from harness.stack.layout import Layout
 from harness.stack.probe import Answer, ask
 from harness.stack.relay import Relay
-from harness.stack.runtimes import Launch, Runtime
+from harness.stack.runtimes import Runtime
 from harness.stack.scrape import Expected, Target, read_alertmanagers, read_configuration, read_targets
+from harness.stack.start import STOP_GRACE_SECONDS, Start
 from harness.stack.supervisor import Supervisor
 
 READY_SECONDS = 30.0
-STOP_GRACE_SECONDS = 0.2
 _RELOAD_SECONDS = 10.0
 _SCRAPE_SECONDS = 15.0
 _SCRAPE_POLL_SECONDS = 0.05
 
-SUBJECT = "subject"
-"""The kind of the application under watch, which is started when everything else stands."""
+Again = Callable[[], Mapping[str, str]]
+"""Makes the rewired copy anew, for the lanes that stand (`Stack.lanes`)."""
 
 
 class Stack:
@@ -65,6 +64,7 @@ class Stack:
         }
         self._relays: dict[Key, Relay] = {}
         self._hosts: dict[str, LaneHost] = hosts_of(self._supervisors.values())
+        self._given_up: dict[str, StackError] = {}
         self._down = False
 
     async def __aenter__(self) -> Self:
@@ -75,36 +75,42 @@ class Stack:
     ) -> None:
         await self.down()
 
-    async def up(self, files: Mapping[str, str], *, deadline_seconds: float = READY_SECONDS) -> None:
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes that were not given up."""
+        return tuple(lane for lane in self.layout.lanes if lane.name not in self._given_up)
+
+    @property
+    def given_up(self) -> Mapping[str, StackError]:
+        """Why a lane did not come up, by its name."""
+        return self._given_up
+
+    async def up(
+        self, files: Mapping[str, str], *, again: Again | None = None, deadline_seconds: float = READY_SECONDS
+    ) -> None:
         """Writes the rewired copy, starts everything at once, the subjects after it; returns when all of it is ready.
 
         Each component is given `ComponentReady` when it stands; its differences from production are written as
-        `Rewired` (of a lane's components once, for the first lane: the others differ in port and folder alone).
+        `Rewired` (of a lane's components once: the others differ in port and folder alone).
+
+        A lane of which something does not come up is given up where `again` is there: `LaneRetired` says why, nothing
+        of it runs on, and Prometheus, which has looked at nothing until then, begins with the copy that `again` makes.
+
+        Args:
+            files: the rewired copy by path.
+            again: makes the copy anew where a lane was given up; without it such a lane ends the start.
+            deadline_seconds: how long each component may take to be ready.
 
         Raises:
-            StackError: something could not be started (`ComponentDied`, `NotReady`, `AddressTaken` say what); what
-                stands already is taken down by `down`.
+            StackError: something could not be started (`ComponentDied`, `NotReady`, `AddressTaken` say what) that all
+                lanes share, or in every lane; what stands already is taken down by `down`.
         """
         self._put(files)
-        for lane in (*self.layout.lanes, self.layout.shared):
-            place = None if lane is self.layout.shared else lane.name
-            for name, behind in lane.behind.items():
-                self._relays[name, place] = await Relay.open(behind, listen=lane.addresses[name])
-        ready = {key: asyncio.Event() for key in self._supervisors}
-        tasks = [
-            asyncio.create_task(self._bring_up(supervisor, ready, deadline_seconds), name=f"start of {key}")
-            for key, supervisor in self._supervisors.items()
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            failed = [task.exception() for task in tasks if task.done() and not task.cancelled()]
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for error in failed:
-            if error is not None:
-                raise error
+        start = Start(self.layout, self._runtime.name, self._supervisors, self._relays, self._hosts, self._write)
+        await start.bring_up(deadline_seconds, self._given_up if again is not None else None)
+        if again is not None and self._given_up:
+            self._put(again())
+        await start.let_look(anew=bool(self._given_up))
 
     async def down(self) -> None:
         """Ends everything at once and gives the ports back, to the end even where a part fails; may be called twice.
@@ -131,8 +137,10 @@ class Stack:
         """What a fault may do to a lane, or to what all lanes share (SHARED).
 
         Raises:
-            StackError: there is no such lane.
+            StackError: there is no such lane, or it was given up.
         """
+        if name in self._given_up:
+            raise StackError(f"Lane {name} was given up: {self._given_up[name].what}")
         return LaneHandle(
             self.layout.lane(name),
             self.layout.secrets["" if name == SHARED else name],
@@ -251,47 +259,6 @@ class Stack:
         except ValueError:
             raise NotReady(f"/api/v1/{path} answers with no JSON") from None
         return body
-
-    async def _bring_up(
-        self, supervisor: Supervisor, ready: Mapping[Key, asyncio.Event], deadline_seconds: float
-    ) -> None:
-        site = supervisor.site
-        if site.component.kind == SUBJECT:
-            # An application's start takes more processor than the infrastructure's: side by side, everything is late.
-            for (name, lane), event in ready.items():
-                if self._supervisors[name, lane].site.component.kind != SUBJECT:
-                    await event.wait()
-        began = time.monotonic()
-        if site.component.command:
-            # A foreign server may not set SO_REUSEADDR and could then not bind beside us.
-            self.layout.ports.release(site.address)
-        launch = await supervisor.start()
-        if site.lane in self._hosts and site.component.kind == NODE_EXPORTER:
-            self._hosts[site.lane].start()
-        for other, event in ready.items():
-            peer = self._supervisors[other].site
-            if peer.component.kind in component_of(site.component.kind).needs and peer.lane in {site.lane, None}:
-                await event.wait()
-        await supervisor.settle(deadline_seconds)
-        self._report(supervisor, launch, time.monotonic() - began)
-        ready[site.name, site.lane].set()
-
-    def _report(self, supervisor: Supervisor, launch: Launch, seconds: float) -> None:
-        site = supervisor.site
-        own = "own" if site.component.command else "pypi"
-        report = ComponentReport(
-            name=site.name,
-            version=launch.version,
-            runtime=self._runtime.name,
-            source=site.artifact.source if site.artifact else own,
-            ready_seconds=seconds,
-            of_kind=site.component.kind,
-        )
-        self._write(ComponentReady(report, site.lane, site.log.name))
-        if site.lane is None or site.lane == self.layout.lanes[0].name:
-            for difference in launch.differences:
-                why = difference.why if site.lane is None else f"{difference.why}; likewise in every lane"
-                self._write(Rewired(replace(difference, why=why)))
 
     def _put(self, files: Mapping[str, str]) -> None:
         """Writes files of the rewired copy into the sandbox; they hold the sandbox's credentials."""

@@ -205,6 +205,7 @@ def _doubts(
     """What nobody can vouch for."""
     for damage in told.damage:
         yield _Reason(Verdict.UNVERIFIED, damage)
+    yield from _given_up(told)
     for gone in told.exits:
         if not gone.expected:
             name = f"{gone.name} in {gone.lane}" if gone.lane else gone.name
@@ -242,6 +243,19 @@ def _doubts(
                 f"the negative control `{control.name}` did not fail as it was meant to "
                 f"({control.trials} trials, judged {control.verdict}): this run's judge cannot be trusted",
             )
+
+
+def _given_up(told: Record) -> Iterator[_Reason]:
+    """Lanes that did not come up, each with how much was planned there."""
+    for lane, why in told.given_up.items():
+        first, *others = why.splitlines()
+        said = [line.removeprefix("  | ") for line in others if line.startswith("  | ")]
+        injections = sum(story.planned.lane == lane for story in told.stories)
+        scenes = sum(scene.plan.lane == lane for scene in told.scenes)
+        untried = f"{injections} injections" + (f" and {scenes} scenes" if scenes else "")
+        short = f"{lane} did not come up: {first}"
+        last = f"; its last line: {said[-1]}" if said else ""
+        yield _Reason(Verdict.UNVERIFIED, f"{short}{last}; {untried} of it were not tried", short)
 
 
 def _of_targets(told: Record, targets: Sequence[TargetVerdict]) -> Iterator[_Reason]:

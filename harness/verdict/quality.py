@@ -221,7 +221,7 @@ class _Handed:
 def _noise(record: Record, alarms: Sequence[FalseAlarm]) -> Noise:
     """The false alarms of quiet time: from the loaded rules to the end of the drills, where nothing was under way."""
     began, ended = record.drilled or (0.0, 0.0)
-    lanes = {story.planned.lane for story in record.stories} - {SHARED}
+    lanes = {story.planned.lane for story in record.stories} - {SHARED} - record.given_up.keys()
     quiet = sum(ended - began - _busy(record, lane, began, ended) for lane in lanes)
     count = sum(began <= alarm.at <= ended for alarm in alarms)
     days = quiet / _DAY_SECONDS

@@ -26,6 +26,7 @@ from harness.model.events import (
     InjectionClosed,
     InjectionPlanned,
     InjectionUnverified,
+    LaneRetired,
     LoadMeasured,
     MessageArrived,
     MessageInterfered,
@@ -119,7 +120,8 @@ class Record:
 
     `lives` are the ends and the new beginnings of components at their instants, `ready` the instants at which they
     stood, Unix seconds all of them; `drilled` is from when the rules were loaded and the drills began to when they
-    ended, None where they never began; `ended_at` is the instant of the last line.
+    ended, None where they never began; `ended_at` is the instant of the last line. `given_up` says of every lane that
+    did not come up why.
     """
 
     started: RunStarted | None
@@ -151,6 +153,7 @@ class Record:
     drilled: tuple[float, float] | None = None
     scenes: tuple[SceneStory, ...] = ()
     scenes_left_out: Mapping[str, str] = field(default_factory=dict)
+    given_up: Mapping[str, str] = field(default_factory=dict)
     stores: tuple[StoreToKeep, ...] = ()
     retentions: tuple[RetentionProbed, ...] = ()
     restores: tuple[RestoreDrilled, ...] = ()
@@ -233,6 +236,7 @@ def record(events: Iterable[Event]) -> Record:
         drilled=_drilled(ledger, last_at),
         scenes=tuple(_scene(one.scene, ledger, last_at) for one in payloads if isinstance(one, ScenePlanned)),
         scenes_left_out={one.scene: one.why for one in payloads if isinstance(one, SceneLeftOut)},
+        given_up={one.lane: one.why for one in payloads if isinstance(one, LaneRetired) and not one.came_up},
         stores=tuple(store for one in payloads if isinstance(one, StoresDeclared) for store in one.stores),
         retentions=tuple(one for one in payloads if isinstance(one, RetentionProbed)),
         restores=tuple(one for one in payloads if isinstance(one, RestoreDrilled)),

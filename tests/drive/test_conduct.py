@@ -301,6 +301,7 @@ def run(
     no_lane: str = "",
     because: Exception | None = None,
     in_one_row: bool = False,
+    given_up: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Carries a plan out in virtual time, and acts on it at turns of the loop or at an instant."""
     path.unlink(missing_ok=True)
@@ -343,7 +344,18 @@ def run(
         going = loop.create_task(
             conduct(
                 plan,
-                Surroundings(faults, lane_control, ears, write, journal, read_hops, quiet, limits or Limits(), clock),
+                Surroundings(
+                    faults,
+                    lane_control,
+                    ears,
+                    write,
+                    journal,
+                    read_hops,
+                    quiet,
+                    limits or Limits(),
+                    clock,
+                    given_up or {},
+                ),
                 stop=stop,
                 started_monotonic=STARTED,
                 in_one_row=in_one_row,
@@ -569,6 +581,19 @@ def test_one_retired_lane_does_not_stop_another(path: Path) -> None:
     assert outcome.kinds("lane-2") == ["lane-retired", "injection-unverified", "injection-unverified"]
     retired = [payload for _, payload in outcome.written if isinstance(payload, LaneRetired)]
     assert "never came up" in retired[0].why
+    assert outcome.last_words()["lane-1/2"] == ["injection-closed"]
+
+
+@pytest.mark.parametrize("in_one_row", [False, True])
+def test_nothing_is_tried_in_a_lane_that_did_not_come_up(path: Path, in_one_row: bool) -> None:
+    """Its injections are unverified at once, with the reason; the other lane is injected as ever."""
+    outcome = run(path, *PLAN, given_up={"lane-2": "mysql ended"}, no_lane="lane-2", in_one_row=in_one_row)
+    assert_nothing_left(outcome)
+    left = [injection.id for injection in PLAN if injection.lane == "lane-2"]
+    assert len(left) == 2
+    assert outcome.unverified() == dict.fromkeys(left, "lane-2 did not come up: mysql ended")
+    assert outcome.kinds("lane-2") == ["injection-unverified"] * 2
+    assert {at for at, payload in outcome.written if isinstance(payload, InjectionUnverified)} == {STARTED}
     assert outcome.last_words()["lane-1/2"] == ["injection-closed"]
 
 

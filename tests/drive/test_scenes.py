@@ -442,6 +442,7 @@ class _Stage:
     faults: dict[str, _Deed] = field(default_factory=dict)
     ears: _Ears = field(default_factory=lambda: _Ears({}))
     lane_fails: HarnessError | None = None
+    given_up: dict[str, str] = field(default_factory=dict)
     hard_stop_seconds: float = 60.0
     asked_quiet: list[float] = field(default_factory=list)
     undone: list[float] = field(default_factory=list)
@@ -478,6 +479,7 @@ class _Stage:
             read_hops=_never,
             quiet=_never,
             limits=Limits(undo_seconds=LOST, stopped_seconds=LOST, quiet_seconds=LOST),
+            given_up=self.given_up,
         )
         company = Company(scenes, ALERTS, api or Address("127.0.0.1", 1), self)
         plans = [ScenePlan(name, "A sketch.", LANE, (), (), timedelta(0)) for name in scenes]
@@ -600,6 +602,14 @@ async def test_what_cannot_be_undone_retires_the_lane(stage: _Stage) -> None:
     assert stage.ends["s2"].startswith(f"{LANE} was retired: one could not be undone")
     assert [one.lane for one in stage.wrote if isinstance(one, LaneRetired)] == [LANE]
     assert [left.injection for left in stage.journal.outstanding()] == ["s1/broken"]
+
+
+async def test_no_scene_is_played_in_a_lane_that_did_not_come_up(stage: _Stage) -> None:
+    """Each has its last word with the reason, and nobody asks whether the lane is quiet."""
+    stage.given_up = {LANE: "mysql ended"}
+    await stage.play(_never_acts, _never_acts)
+    assert stage.ends == dict.fromkeys(("s1", "s2"), f"{LANE} did not come up: mysql ended")
+    assert stage.asked_quiet == []
 
 
 async def test_taking_back_that_fails_ends_the_scene_and_is_tried_again(stage: _Stage) -> None:

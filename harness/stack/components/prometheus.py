@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from harness.stack.command import Command
 from harness.stack.probe import expect_ok
@@ -29,7 +30,7 @@ class Prometheus:
         """The unit's Prometheus, with the lifecycle API on."""
         command = Command(site, "prometheus")
         command.put("--config.file", str(site.configuration), "the rewired copy")
-        command.put("--storage.tsdb.path", str(site.data / "tsdb"), "data stays in the sandbox")
+        command.put("--storage.tsdb.path", str(database_of(site.data)), "data stays in the sandbox")
         command.put("--web.listen-address", str(site.address), "a free port of loopback")
         command.default("--web.enable-lifecycle", None, "rules are loaded when the first samples are there")
         # An external URL with a path would move every endpoint below it; links in messages keep the URL.
@@ -41,3 +42,8 @@ class Prometheus:
     async def ready(self, site: Site) -> str | None:
         """`/-/ready`."""
         return await expect_ok(site.address, "/-/ready")
+
+
+def database_of(data: Path) -> Path:
+    """Where a Prometheus whose own folder is `data` keeps what it has seen."""
+    return data / "tsdb"

@@ -28,7 +28,10 @@ class MetricsCollected:
     id: str = "metrics-collected"
 
     def judge(self, target: Target, sample: Sample) -> TargetVerdict:
-        """Green when both shares are at the objective; unverified when nothing could be counted outside of faults."""
+        """Green when both shares are at the objective.
+
+        Unverified when nothing could be counted outside of faults, or a lane was never there to be scraped.
+        """
         record = sample.record
         counts = _count(record)
         held = counts.holds(target.objective)
@@ -36,7 +39,8 @@ class MetricsCollected:
         if why:
             verdict = Verdict.UNVERIFIED
         elif held:
-            verdict = Verdict.PASS
+            # What was never scraped has no slot that could be lost, and nobody may call it collected.
+            verdict = Verdict.UNVERIFIED if record.given_up else Verdict.PASS
         elif counts.starved and counts.without_starved().holds(target.objective):
             verdict = Verdict.INCONCLUSIVE
         else:
@@ -150,6 +154,8 @@ def _claim(record: Record, counts: _Counts) -> str:
         f"{counts.good} of {counts.expected} scrape slots of {len(record.scrapes)} targets are stored in this window "
         f"of {seconds:.0f} s; while no fault of ours was in place {counts.quiet_good} of {counts.quiet}"
     )
+    if record.given_up:
+        told += f"; nothing is known of {', '.join(record.given_up)}, which did not come up"
     if counts.excluded:
         causes = ", ".join(f"{fault} {count}" for fault, count in counts.excluded.most_common())
         told += f"; excluded are {counts.excluded.total()} that were lost while one was: {causes}"
