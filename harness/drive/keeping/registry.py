@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from harness.drive.keeping import Keeper
+from harness.drive.keeping.clickhouse import ClickHouseKeeper
 from harness.drive.keeping.influxdb import InfluxKeeper
 from harness.drive.keeping.mariadb import MariaKeeper
 from harness.drive.keeping.prometheus import PrometheusKeeper
 
-KEEPERS: tuple[Keeper, ...] = (PrometheusKeeper(), InfluxKeeper(), MariaKeeper())
+KEEPERS: tuple[Keeper, ...] = (PrometheusKeeper(), InfluxKeeper(), MariaKeeper(), ClickHouseKeeper())
