@@ -25,6 +25,7 @@ _EPILOG = """examples:
   tocsin run                             start the stack, inject faults, prove that every alert is heard
   tocsin run --only ServerDown --seed 7  one alert, with the instants of seed 7
   tocsin report runs/latest --format json
+  tocsin audit runs/latest               what of its log records was found again
 
 exit codes: 0 pass, 1 fail, 2 usage, 3 inconclusive or unverified, 4 harness error
 """
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_report(commands)
     _add_stack(commands)
+    _add_audit(commands)
     _add_doctor(commands)
     return parser
 
@@ -125,6 +127,27 @@ def _add_stack(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         _stack,
     )
     parser.add_argument("what", choices=("fetch",), help="fetch: bring them into the cache")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these, by their names in the catalogue")
+
+
+def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "audit",
+        "tell what of everything that was written can be found again: of a run, a store, or files",
+        "tocsin audit --manifests runs/latest/manifests --store http://127.0.0.1:9200 --index 'community-platform-*'",
+        ("terminal", "json"),
+        _audit,
+    )
+    parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run's own audit (default: runs/latest)")
+    parser.add_argument("--manifests", type=Path, metavar="DIR", help="what was announced: one file a writer")
+    parser.add_argument("--store", metavar="URL", help="the store to look in: OpenSearch, or Elasticsearch 7 or 8")
+    parser.add_argument(
+        "--index", default="community-platform-*", metavar="PATTERN", help="its indices (default: community-platform-*)"
+    )
+    parser.add_argument("--user", metavar="NAME", help="who asks the store")
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="a file that holds the password")
+    parser.add_argument("--records", nargs="+", type=Path, metavar="FILE", help="look in these NDJSON files instead")
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -254,6 +277,43 @@ def _stack(arguments: argparse.Namespace) -> int:
     else:
         _emit("\n".join(f"{a.name:<18} {a.version:<12} {a.source}" for a in artifacts.values()), arguments.output)
     return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    import json
+
+    from harness.audit import audit_files, audit_run, audit_store_at
+    from harness.report.audited import audit_json, text
+
+    looks = [name for name in ("run", "store", "records") if getattr(arguments, name) is not None]
+    if len(looks) > 1 or (arguments.manifests is None) != (not {"store", "records"} & set(looks)):
+        raise UsageError(
+            "it is not clear what to audit",
+            expected="a RUN alone, or --manifests together with --store or with --records",
+            seen=", ".join([*looks, *(["manifests"] if arguments.manifests else [])]),
+        )
+    work = cache_folder() / "work"
+    if arguments.store is not None:
+        told = audit_store_at(
+            arguments.store,
+            arguments.manifests,
+            arguments.policies,
+            index=arguments.index,
+            user=arguments.user,
+            password_file=arguments.password_file,
+            work=work,
+        )
+    elif arguments.records is not None:
+        told = audit_files(arguments.records, arguments.manifests, arguments.policies, work=work)
+    else:
+        told = audit_run(arguments.run or Path("runs/latest"), arguments.policies)
+    if arguments.format == "json":
+        judged = {"verdict": told.verdict.value, "exit_code": told.exit_code, "claim": told.claim}
+        shown = json.dumps({**audit_json(told.audits, told.gaps), **judged}, indent=2, allow_nan=False)
+    else:
+        shown = text(told.audits, told.gaps, told.verdict.value, told.claim)
+    _emit(shown, arguments.output)
+    return told.exit_code
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

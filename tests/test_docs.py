@@ -86,7 +86,7 @@ def test_every_option_in_the_table_of_commands_is_one() -> None:
     """The README lists options apart from their command: each belongs to the command of its row."""
     rows = re.findall(r"^\| `tocsin (\w+)[^`]*` \| (.*) \|$", README, re.MULTILINE)
     assert {name for name, _ in rows} == set(COMMANDS)
-    shown = {"run": [], "report": ["runs/latest"], "stack": ["fetch"], "doctor": []}
+    shown = {"run": [], "report": ["runs/latest"], "stack": ["fetch"], "audit": [], "doctor": []}
     for name, told in rows:
         for option in re.findall(r"`(--[^`]+)`", told):
             assert parses([name, *shown[name], *shlex.split(option)])
@@ -94,7 +94,7 @@ def test_every_option_in_the_table_of_commands_is_one() -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     """What `--help` lists, the page lists too."""
-    assert COMMANDS == ["run", "report", "stack", "doctor"]
+    assert COMMANDS == ["run", "report", "stack", "audit", "doctor"]
     assert all(f"| `tocsin {name}" in README for name in COMMANDS)
 
 

@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
+from harness.model.audit import RecordsAudited, RecordsNotAudited
 from harness.model.events import (
     ComponentExited,
     ComponentReady,
@@ -134,6 +135,10 @@ class LiveProgress:
                 return text
             case StageEnded(why=why) as stage if why:
                 return f"CUT    stage {stage.stage}: {why}"
+            case RecordsAudited(source=source, fates=fates):
+                return f"audit  {source}: {fates.collected} of {fates.written} found in time, {fates.lost} lost"
+            case RecordsNotAudited() as gap:
+                return f"audit  {gap.source or 'records'} not audited: {gap.why.splitlines()[0]}"
             case SceneStarted() as scene:
                 return f"scene  {scene.scene} begins in {scene.lane}"
             case SceneDid() as scene:

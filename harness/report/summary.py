@@ -22,6 +22,7 @@ from harness.model.verdicts import (
     SceneVerdict,
     TargetVerdict,
 )
+from harness.report.audited import audit_json
 from harness.verdict.record import record
 from harness.verdict.trials import FAILED, UNJUDGED
 
@@ -73,6 +74,7 @@ def summary(judgement: Judgement, events: Iterable[Event]) -> dict[str, Json]:
         "scenes_left_out": [{"id": name, "why": why} for name, why in told.scenes_left_out.items()],
         "starved_trials": judgement.starved_trials,
         "quality": _quality(judgement.quality),
+        "audit": audit_json(told.audits, told.not_audited) if told.audits or told.not_audited else None,
         "findings": [_finding(finding) for finding in told.findings],
         "rewired": [_difference(difference) for difference in told.differences],
         "components": _components(told.components),

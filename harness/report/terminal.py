@@ -27,6 +27,7 @@ from harness.model.verdicts import (
     TargetVerdict,
     Verdict,
 )
+from harness.report import audited
 from harness.report.timeline import trail
 from harness.verdict.record import Record, record
 
@@ -80,7 +81,7 @@ def _print(console: Console, judgement: Judgement, told: Record) -> None:
         console.print(line, soft_wrap=True)
     if judgement.starved_trials:
         console.print(f"starved: {judgement.starved_trials} trials could not be judged")
-    parts = (_cells(judgement), _controls(judgement), _scenes(judgement), _targets(judgement))
+    parts = (_cells(judgement), _controls(judgement), _scenes(judgement), *_audits(told), _targets(judgement))
     for part in (*parts, _quality(judgement.quality)):
         if part is not None:
             console.print(part)
@@ -214,6 +215,21 @@ def _scenes(judgement: Judgement) -> RenderableType | None:
         first = next(iter(scene.told), "")
         table.add_row(scene.id, scene.lane, _word(scene.verdict.value), f"{scene.seconds:.0f} s", first.splitlines()[0])
     return table
+
+
+def _audits(told: Record) -> Iterator[RenderableType]:
+    """What became of records, by source, and what faults cost; then what is to be said besides."""
+    for title, columns, rows in (
+        ("records", audited.COLUMNS, audited.rows(told.audits)),
+        ("what faults cost", audited.FAULT_COLUMNS, audited.fault_rows(told.audits)),
+    ):
+        if rows:
+            table = _table(title, *columns)
+            for row in rows:
+                table.add_row(*row)
+            yield table
+    for remark in audited.remarks(told.audits, told.not_audited):
+        yield Text(f"- {remark}")
 
 
 def _targets(judgement: Judgement) -> RenderableType | None:

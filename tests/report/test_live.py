@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 from ledgers import EPOCH, injection, message, numbered, post, smoke, targets
 
+from harness.model.audit import Fates, RecordsAudited, RecordsNotAudited
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
 from harness.model.events import (
     ComponentExited,
@@ -113,6 +114,11 @@ SHOWN: list[tuple[Payload, str]] = [
     (ChangePlanted("change-001", "lane-01", EPOCH, "redis_db_keys", 1.0), ""),
     (ChangeSeen("change-001", 1.2), ""),
     (ChangeNotPlanted("change-002", "lane-01", EPOCH, "refused"), ""),
+    (
+        RecordsAudited("application", "OpenSearch 2.19.5", Fates(100, in_time=97, duplicate=1, lost=2)),
+        "audit  application: 98 of 100 found in time, 2 lost",
+    ),
+    (RecordsNotAudited("nobody answered\n  seen: x", "error"), "audit  error not audited: nobody answered"),
     (ScenePlanned(SCENE), ""),
     (SceneLeftOut("repeated", "no drill"), ""),
     (SceneStarted("grouped", "lane-01"), "scene  grouped begins in lane-01"),

@@ -19,13 +19,11 @@ from harness.model.records import UNKNOWN_DIGEST, Announced, RecordSchema, line_
 from harness.observe.records.checks import Checker
 from harness.observe.records.fates import Fate
 from harness.observe.records.joining import join
-from harness.observe.records.settings import Settings
+from harness.observe.records.settings import NEVER, Settings
 from harness.observe.records.tally import Drawn
 
 FEWEST: Final = 3
 """With fewer records than these, not one of each kind can be spoilt."""
-
-_LATER = 1e18
 
 
 def run_control(
@@ -66,7 +64,7 @@ def run_control(
     )
     checker = Checker([schema], sources, refresh_seconds=settings.refresh_seconds)
     _, found = checker.read(lines)
-    whole = replace(settings, looked_at=_LATER, since=0.0, until=_LATER, windows=())
+    whole = replace(settings, looked_at=NEVER, since=0.0, until=NEVER, windows=())
     counted: Counter[str] = Counter()
     for tally in join([announced], [[row for _, row in found]], whole).values():
         for (fate, _, _), count in tally.fates.items():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import orjson
 
 from harness.model.audit import ALLOWANCE_SECONDS, FaultWindow
 from harness.model.records import RecordSchema
+
+NEVER: Final = 1e18
+"""An instant that does not come, in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,16 @@ class Settings:
     refresh_seconds: float = 0.0
     allowance_seconds: float = ALLOWANCE_SECONDS
     since: float = 0.0
-    until: float = 1e18
+    until: float = NEVER
     windows: tuple[FaultWindow, ...] = ()
     seed: int = 0
     draw: int = 30
 
     def as_json(self) -> bytes:
         """All of it, for `from_json`."""
-        return orjson.dumps({**asdict(self), "folder": str(self.folder)}, default=dict)
+        plain = {**asdict(self), "folder": str(self.folder), "refresh_seconds": min(self.refresh_seconds, NEVER)}
+        plain["windows"] = [{**one, "until_at": min(one["until_at"], NEVER)} for one in plain["windows"]]
+        return orjson.dumps(plain, default=dict)  # which has no word for infinity
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:

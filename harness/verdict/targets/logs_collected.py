@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.model.audit import Fates, RecordsAudited
+from harness.model.audit import Fates, RecordsAudited, RecordsNotAudited
 from harness.model.plan import Profile
 from harness.model.policy import Target
 from harness.model.verdicts import TargetVerdict, Verdict
@@ -26,23 +26,12 @@ class LogsCollected:
 
     def judge(self, target: Target, sample: Sample) -> TargetVerdict:
         """Green when the share over all sources is at the objective and each source's control was counted exactly."""
-        audits, gaps = sample.record.audits, sample.record.not_audited
-        total = sum((one.fates for one in audits), Fates())
-        distrust = tuple(_distrust(audits))
-        missing = tuple(_missing(audits, [f"{one.source}: {one.why}" if one.source else one.why for one in gaps]))
-        best = total.collected + total.unverified
-        if distrust or not total.written:
-            verdict = Verdict.UNVERIFIED
-        elif not at_least(best, total.written, target.objective):
-            verdict = Verdict.FAIL  # not even what nobody knows of could save it
-        elif missing or not at_least(total.collected, total.written, target.objective):
-            verdict = Verdict.UNVERIFIED
-        else:
-            verdict = Verdict.PASS
-        claim = "; ".join([*distrust, *missing, *([_claim(audits, total)] if total.written else [])])
+        record = sample.record
+        verdict, claim = judge_audits(record.audits, record.not_audited, target.objective)
+        total = sum((one.fates for one in record.audits), Fates())
         if sample.profile == Profile.SMOKE:
             verdict, claim = Verdict.INCONCLUSIVE, f"{claim}; {SMOKE_CLAIMS_NOTHING}"
-        stands_in = next((dict(one.stands_in) for one in audits if one.stands_in), None)
+        stands_in = next((dict(one.stands_in) for one in record.audits if one.stands_in), None)
         return TargetVerdict(
             id=target.id,
             basis=target.basis,
@@ -60,6 +49,25 @@ class LogsCollected:
 
 
 LOGS_COLLECTED = LogsCollected()
+
+
+def judge_audits(
+    audits: Sequence[RecordsAudited], gaps: Sequence[RecordsNotAudited], objective: float
+) -> tuple[Verdict, str]:
+    """What audits amount to, and the sentence that is claimed."""
+    total = sum((one.fates for one in audits), Fates())
+    distrust = tuple(_distrust(audits))
+    missing = tuple(_missing(audits, [f"{one.source}: {one.why}" if one.source else one.why for one in gaps]))
+    best = total.collected + total.unverified
+    if distrust or not total.written:
+        verdict = Verdict.UNVERIFIED
+    elif not at_least(best, total.written, objective):
+        verdict = Verdict.FAIL  # not even what nobody knows of could save it
+    elif missing or not at_least(total.collected, total.written, objective):
+        verdict = Verdict.UNVERIFIED
+    else:
+        verdict = Verdict.PASS
+    return verdict, "; ".join([*distrust, *missing, *([_claim(audits, total)] if total.written else [])])
 
 
 def _distrust(audits: Sequence[RecordsAudited]) -> Iterator[str]:
