@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Ground:
         logs: the run's folder of logs.
         runtime: how components are run; its guard ends them when we die.
         ports: where ports come from.
+        lasting: what stands until everything was asked of one store, and is ended with it.
     """
 
     run: str
@@ -46,6 +47,8 @@ class Ground:
     logs: Path
     runtime: Runtime
     ports: Ports
+    lasting: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _stand: dict[str, Site] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def documents(self, folder: str) -> dict[str, str]:
@@ -145,6 +148,32 @@ class Ground:
             yield site.address
         finally:
             await running.stop(min(stop_seconds, _STOP_SECONDS))
+
+    async def last(
+        self,
+        component: ComponentPolicy,
+        role: str,
+        *,
+        documents: Mapping[str, str],
+        folder: str | None = None,
+    ) -> Site:
+        """An instance that stands until everything was asked of the store: for one that is long in starting.
+
+        Args:
+            component: the store as production runs it.
+            role: which of its instances; the same one is given to whoever asks again.
+            documents: files of its configuration.
+            folder: the name of the folder that they are written into.
+
+        Raises:
+            StackError: it does not stand.
+        """
+        key = f"{component.name}/{role}"
+        if key not in self._stand:
+            site = self.site(component, role, configuration=documents, folder=folder)
+            await self.lasting.enter_async_context(self.standing(site))
+            self._stand[key] = site
+        return self._stand[key]
 
     async def run_tool(
         self, site: Site, program: str, *arguments: str, artifact: str | None = None, within: float = _TOOL_SECONDS

@@ -34,7 +34,7 @@ _CHECK_ENDED = "Retention policy deletion check (end)"
 _CHECKS = 2
 """After so many whole looks for old shard groups whatever must leave has left: the first may have begun before."""
 _CHECK_WAIT_SECONDS = 60.0
-_AGES = (1.0, 30.0, 60.0, 85.0, 89.0, 89.9, 91.2, 92.0, 96.0)
+_AGES = (1.0, 60.0, 89.0, 89.9, 91.2)
 """Days; on both sides of the edge, and none between 90 days and one shard group more, where either is right."""
 _AGED = "tocsin_aged"
 _COUNT_AGED = "SELECT count(v) FROM tocsin_aged WHERE time >= {}s AND time <= {}s"
@@ -42,7 +42,7 @@ _AGED_POINTS = 10
 _KEPT = "tocsin_kept"
 _COUNT_KEPT = "SELECT count(v) FROM tocsin_kept"
 _READ_KEPT = "SELECT v, origin FROM tocsin_kept WHERE time >= {} AND time <= {}"
-_DRILL_DAYS = 10
+_DRILL_DAYS = 5
 _BATCH = 10_000
 _ANSWER_SECONDS = 60.0
 
@@ -153,7 +153,7 @@ class InfluxKeeper:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a database is filled with: so many points, evenly spread over the ten whole days before an instant."""
+    """What a database is filled with: so many points, evenly spread over the five whole days before an instant."""
 
     database: str
     number: int

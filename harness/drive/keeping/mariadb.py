@@ -83,8 +83,8 @@ class MariaKeeper:
     artifacts = ("mariadb", _CLIENT)
 
     def sizes(self, sizes: Sizes) -> tuple[int, ...]:
-        """Rows over all tables; at night fifty times as many."""
-        return tuple(records * (50 if sizes is Sizes.FULL else 1) for records in (1_000, 4_000, 12_000))
+        """Rows over all tables; at night a hundred times as many."""
+        return tuple(records * (100 if sizes is Sizes.FULL else 1) for records in (500, 2_000, 8_000))
 
     async def retention(self, ground: Ground, component: ComponentPolicy) -> RetentionProbed:
         """Nothing ages out of the application's database.

@@ -50,7 +50,7 @@ _OLDEST_DAYS = 97.0
 _AGES: tuple[tuple[str, float], ...] = (("within", 89.9), ("beyond", 90.06))
 """The two sides of the edge, by the age in days of the newest sample: blocks of ten minutes, so the edge is sharp."""
 _PROBE = Shape(series=10, step_seconds=600)
-_DRILL_STEP_SECONDS = 300
+_DRILL_STEP_SECONDS = 600
 _DRILL_SERIES = 10
 _MOST_WINDOWS = 12
 
@@ -63,9 +63,9 @@ class PrometheusKeeper:
     artifacts = ("prometheus",)
 
     def sizes(self, sizes: Sizes) -> tuple[int, ...]:
-        """One, four and twelve windows; at night fifty times as many series."""
+        """One, four and twelve windows; at night a hundred times as many series."""
         window = Shape(_DRILL_SERIES, _DRILL_STEP_SECONDS).samples
-        return tuple(window * windows * (50 if sizes is Sizes.FULL else 1) for windows in (1, 4, _MOST_WINDOWS))
+        return tuple(window * windows * (100 if sizes is Sizes.FULL else 1) for windows in (1, 4, _MOST_WINDOWS))
 
     async def retention(self, ground: Ground, component: ComponentPolicy) -> RetentionProbed:
         """Back-fills 97 days and two small blocks at the edge, starts Prometheus, and counts what answers."""

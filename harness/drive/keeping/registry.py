@@ -6,6 +6,13 @@ from harness.drive.keeping import Keeper
 from harness.drive.keeping.clickhouse import ClickHouseKeeper
 from harness.drive.keeping.influxdb import InfluxKeeper
 from harness.drive.keeping.mariadb import MariaKeeper
+from harness.drive.keeping.opensearch import OpenSearchKeeper
 from harness.drive.keeping.prometheus import PrometheusKeeper
 
-KEEPERS: tuple[Keeper, ...] = (PrometheusKeeper(), InfluxKeeper(), MariaKeeper(), ClickHouseKeeper())
+KEEPERS: tuple[Keeper, ...] = (
+    PrometheusKeeper(),
+    InfluxKeeper(),
+    MariaKeeper(),
+    ClickHouseKeeper(),
+    OpenSearchKeeper(),
+)

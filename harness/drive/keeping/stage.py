@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from harness.drive.keeping import Keeper, Sizes
@@ -73,13 +74,15 @@ async def keep(
     except OSError as error:
         raise unwritable(place, error) from error
     ports = Ports()
-    ground = Ground(guard.run, policies, artifacts, cache, place, folder / "logs", runtime, ports)
     try:
         for component, keeper in kept:
-            if keeper.ages:
-                await _probe(keeper, ground, component, write)
-            for records in keeper.sizes(sizes):
-                await _drill(keeper, ground, component, records, write)
+            async with AsyncExitStack() as lasting:
+                ground = Ground(guard.run, policies, artifacts, cache, place, folder / "logs", runtime, ports, lasting)
+                if keeper.ages:
+                    await _probe(keeper, ground, component, write)
+                for records in keeper.sizes(sizes):
+                    await _drill(keeper, ground, component, records, write)
+            await _clear(place)
     finally:
         ports.close()
 
@@ -91,8 +94,6 @@ async def _probe(keeper: Keeper, ground: Ground, component: ComponentPolicy, wri
     except HarnessError as error:
         write(RetentionProbed(component.name, keeper.kind, error=str(error)))
         return
-    finally:
-        await _clear(ground)
     write(probed)
     costly = [one for one in probed.aged if one.newest_days > ASKED_DAYS + probed.unit_days and one.answered]
     if costly:
@@ -120,12 +121,10 @@ async def _drill(
         drilled = await keeper.restore(ground, component, records)
     except HarnessError as error:
         drilled = RestoreDrilled(component.name, keeper.kind, error=str(error))
-    finally:
-        await _clear(ground)
     write(drilled)
 
 
-async def _clear(ground: Ground) -> None:
+async def _clear(place: Path) -> None:
     """Gives the disk back before the next store takes its share."""
-    for path in ground.folder.iterdir():
+    for path in place.iterdir():
         await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
