@@ -7,7 +7,8 @@ By hand, against one instance, with Locust's own page or without:
 
 Under the harness one process serves all lanes: TOCSIN_LANES is a JSON object of lane and base address, every user is
 pinned to a lane, round robin, and every request is appended to the file TOCSIN_SAMPLES as a line of JSON. Locust's own
-statistics are rounded to two digits and decide nothing.
+statistics are rounded to two digits and decide nothing. Where an nginx stands before the application, TOCSIN_MANIFESTS
+names the folder in which every request is announced before it is sent, so that its access log can be held to account.
 
 **Pace.** A user's requests have a timetable of their own: think times add up whether or not the application keeps up,
 and a sample's time counts from the *intended* start. A server that stalls is then charged for everybody who would have
@@ -37,6 +38,8 @@ from typing import Any, Final
 import gevent
 from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
+
+from harness.drive.load.announced import AnnouncedRequests
 
 HANDS: Final = (
     # Six of ten: what nearly everybody does, and mostly they open what others said. Two of ten: the cheapest way to
@@ -130,7 +133,16 @@ class Samples:
                 return
 
 
+def read_announcing(environ: Mapping[str, str]) -> AnnouncedRequests:
+    """Where requests are announced, from TOCSIN_MANIFESTS and TOCSIN_RUN_ID."""
+    try:
+        return AnnouncedRequests.from_environment(environ)
+    except ValueError as error:
+        sys.exit(str(error))
+
+
 LANES: Final = read_lanes(os.environ)
+REQUESTS: Final = read_announcing(os.environ)
 SAMPLES: Final = Samples(os.environ.get("TOCSIN_SAMPLES"))
 _PLACES: Final[Iterator[tuple[str, str]]] = cycle(LANES.items())
 
@@ -157,6 +169,7 @@ class Member(FastHttpUser):
     wait_time = constant(0)  # the timetable in `step` is the pace
     connection_timeout = 2.0
     network_timeout = 5.0
+    max_retries = 0  # what was sent twice would be two records of one name, and a sample of both
 
     def __init__(self, environment: Environment) -> None:
         self.lane = "by-hand"
@@ -253,15 +266,30 @@ class Member(FastHttpUser):
         if behind < 0:
             gevent.sleep(-behind)
         started = time.monotonic()
-        response = self.client.request(method, path, name=name, json=body)
-        status = int(response.status_code or 0)
+        status, error, content = self.ask(method, path, name, body)
         SAMPLES.note(
             lane=self.lane, method=method, name=name, intended=self._intended, started=started, status=status,
-            error=_error(status, getattr(response, "error", None)),
+            error=error,
         )  # fmt: skip
         if status == 401:
             self.logged_in = False
-        return status, _object(response.content)
+        return status, _object(content)
+
+    def ask(
+        self, method: str, path: str, name: str, body: dict[str, str] | None
+    ) -> tuple[int, str | None, bytes | str | None]:
+        """Sends a request, announced where that is asked for: its status, what went wrong, its answer's content.
+
+        One that cannot be announced (a full disk) is not sent.
+        """
+        try:
+            with REQUESTS.request(self.lane) as request:
+                response = self.client.request(method, path, name=name, json=body, headers=request.headers)
+                status, failure = int(response.status_code or 0), getattr(response, "error", None)
+                request.ended(status, failure)
+        except OSError as error:
+            return 0, f"NotAnnounced: {error.strerror}", None
+        return status, _error(status, failure), response.content
 
 
 def deal() -> Iterator[str]:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from harness.drive.load.announced import MANIFESTS, RUN
 from harness.drive.load.samples import Sample, SampleReader, measure
 from harness.errors import ComponentDied, HarnessError, NotReady, UsageError
 from harness.model.events import LoadMeasured
@@ -64,6 +65,7 @@ class LocustLoad:
         log: Path,
         directory: Path,
         environment: Mapping[str, str] | None = None,
+        announcing: tuple[Path, str] | None = None,
     ) -> None:
         """Starts Locust; returns as soon as its process exists. `flowing` waits for its requests.
 
@@ -76,6 +78,8 @@ class LocustLoad:
             log: where Locust's output goes.
             directory: its working folder and its home.
             environment: more variables for it, e.g. the run's mark, by which it is found when the harness is gone.
+            announcing: the run's folder of manifests and its id, where the load goes through an nginx whose log is held
+                to account; else nothing is announced.
 
         Raises:
             UsageError: there is nothing to start: no lanes, no users, no locustfile, or one that is not Python.
@@ -99,7 +103,11 @@ class LocustLoad:
                     "--users", str(users), "--spawn-rate", str(users), "--only-summary", "--loglevel", "WARNING",
                     "--exit-code-on-error", "0",
                 ),
-                environment={**_environment(lanes, self._path, directory), **(environment or {})},
+                environment={
+                    **_environment(lanes, self._path, directory),
+                    **({} if announcing is None else {MANIFESTS: str(announcing[0]), RUN: announcing[1]}),
+                    **(environment or {}),
+                },
                 directory=directory,
                 log=log,
                 address=NOWHERE,
