@@ -1,4 +1,4 @@
-"""What the subject itself counts, for faults that prove themselves by it: requests, failures, times, hits, log-ins.
+"""What the subject itself counts, for faults that prove themselves by it: requests, failures, hits, log-ins, queries.
 
 Its own counters are no alert: they are read past Prometheus, by a fresh connection for each look.
 """
@@ -25,6 +25,8 @@ _SUMS = {
     "cache_hits_total": "hits",
     "cache_misses_total": "misses",
     "login_failures_total": "failed_logins",
+    "database_query_duration_seconds_count": "queries",
+    "database_query_duration_seconds_sum": "query_seconds",
 }
 
 
@@ -40,6 +42,8 @@ class Counted:
         hits: posts that were found in the cache.
         misses: posts that were not.
         failed_logins: log-ins with a wrong name or password.
+        queries: queries to the database, failed or not.
+        query_seconds: their times together, in seconds.
     """
 
     requests: float = 0.0
@@ -49,6 +53,8 @@ class Counted:
     hits: float = 0.0
     misses: float = 0.0
     failed_logins: float = 0.0
+    queries: float = 0.0
+    query_seconds: float = 0.0
 
     def since(self, before: Counted) -> Counted:
         """What was counted after `before`."""

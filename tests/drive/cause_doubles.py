@@ -14,8 +14,13 @@ from harness.model.stack import Address, Lane
 
 SECRETS = {"mysql_user": "app", "mysql_password": "pass", "mysql_database": "app"}
 LOCKED_ANSWER_SECONDS = 2.4
+SCAN_SECONDS = 0.06
 REQUESTS_A_LOOK = 4
 """What the load sends between two looks at the counters: one of them reads comments."""
+QUICK_MEAN_SECONDS = 0.002
+SCANNED_MEAN_SECONDS = 0.08
+"""What its queries take on average where the index is missing."""
+COUNTED = ("ok", "failed", "seconds", "hits", "misses", "logins")
 
 
 class Database:
@@ -27,12 +32,19 @@ class Database:
         self.most: int | None = None
         self.column = "id"
         self.columns: set[str] | None = None
+        self.tables = {"comments"}
+        self.slow_statements = 0
         self.free = asyncio.Event()
         self.free.set()
         self.deaf = False
         self.down = False
         self.waiting: list[int] = []
         self.said: list[str] = []
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the comments of a post are found by their index."""
+        return "comments_before_migration" not in self.tables
 
     async def connect(self, **how: object) -> Connection:
         """As `aiomysql.connect`."""
@@ -51,6 +63,7 @@ class Connection:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._rows: list[tuple[object, ...]] = []
+        self.description: list[tuple[str, ...]] = []
         self._holds = False
 
     def close(self) -> None:
@@ -98,8 +111,47 @@ class Connection:
                     database.column = to.strip("`,")
             case ["SET", *_]:
                 pass
+            case words:
+                await self._about_the_index(words, parameters)
+
+    async def _about_the_index(self, words: Sequence[str], parameters: Sequence[object]) -> None:
+        database = self._database
+        match words:
+            case ["SHOW", "SESSION", "STATUS", *_]:
+                self._rows = [("Slow_queries", str(database.slow_statements))]
+            case ["EXPLAIN", *_]:
+                self.description = [("table",), ("type",), ("key",)]
+                self._rows = [("c", "ref", "comments_post") if database.indexed else ("c", "index", "PRIMARY")]
+            case ["SELECT", "c.id,", *_]:
+                if not database.indexed:
+                    await asyncio.sleep(SCAN_SECONDS)
+                    database.slow_statements += 1
+            case ["SELECT", "id", "FROM", "comments_migrated" | "information_schema.processlist", *_]:
+                self._rows = []
+            case ["SELECT", "MAX(id)" | "COALESCE(MAX(id),", *_]:
+                self._rows = [(3,)]
+            case ["SELECT", "table_name", *_]:
+                self._rows = [(name,) for name in parameters if name in database.tables]
+            case ["CREATE" | "DROP" | "RENAME", "TABLE", *_]:
+                self._migrate(words)
+            case ["INSERT", *_] | ["ALTER", "TABLE", "comments_migrated" | "comments_before_migration", *_]:
+                pass
             case _:
-                raise AssertionError(statement)
+                raise AssertionError(words)
+
+    def _migrate(self, words: Sequence[str]) -> None:
+        tables = self._database.tables
+        match words:
+            case _ if self._database.deaf:
+                pass
+            case ["CREATE", "TABLE", name, *_]:
+                tables.add(name)
+            case ["DROP", "TABLE", name]:
+                tables.remove(name)
+            case ["RENAME", "TABLE", first, "TO", second, third, "TO", _]:
+                assert tables == {first, third}
+                tables.clear()
+                tables |= {first, second.strip(",")}
 
     async def fetchall(self) -> list[tuple[object, ...]]:
         """The rows of the last statement."""
@@ -173,7 +225,7 @@ class Application:
         self.address = Address("127.0.0.1", 0)
         self.load = True
         self.deaf = False
-        self.counted: dict[str, float] = dict.fromkeys(("ok", "failed", "seconds", "hits", "misses", "logins"), 0.0)
+        self.counted: dict[str, float] = dict.fromkeys((*COUNTED, "queries", "query_seconds"), 0.0)
         self.total = 96e6
         self.base = 38e6
         self.held = 0
@@ -246,6 +298,10 @@ class Application:
         self._reads_comments()
         counted["ok"] += REQUESTS_A_LOOK - 1
         counted["seconds"] += REQUESTS_A_LOOK * (0.003 if self._database.free.is_set() else LOCKED_ANSWER_SECONDS)
+        counted["queries"] += REQUESTS_A_LOOK
+        counted["query_seconds"] += REQUESTS_A_LOOK * (
+            QUICK_MEAN_SECONDS if self._database.indexed else SCANNED_MEAN_SECONDS
+        )
         for key in ("post:1", "post:2"):
             counted["hits" if key in self._cache.keys else "misses"] += 1
             self._cache.keys.add(key)
@@ -261,6 +317,8 @@ class Application:
             'cache_hits_total{cache="posts"}': counted["hits"],
             'cache_misses_total{cache="posts"}': counted["misses"],
             "login_failures_total": counted["logins"],
+            'database_query_duration_seconds_count{query="list_comments"}': counted["queries"],
+            'database_query_duration_seconds_sum{query="list_comments"}': counted["query_seconds"],
             'nodejs_memory_usage_bytes{type="heapUsed"}': self.base + self.held,
             'nodejs_memory_usage_bytes{type="heapTotal"}': self.total,
         }
@@ -309,10 +367,18 @@ class CauseLane(UntouchedLane):
             "connections": len(self.database.connections),
             "locked": not self.database.free.is_set(),
             "column": self.database.column,
+            "tables": self.database.tables,
             "previews": self.application.held,
             "sessions": "session:1" in self.cache.keys,
         }
 
 
-WELL: Mapping[str, object] = {"connections": 0, "locked": False, "column": "id", "previews": 0, "sessions": True}
+WELL: Mapping[str, object] = {
+    "connections": 0,
+    "locked": False,
+    "column": "id",
+    "tables": {"comments"},
+    "previews": 0,
+    "sessions": True,
+}
 """What there is of it in health."""

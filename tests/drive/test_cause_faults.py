@@ -20,6 +20,7 @@ from harness.drive.faults import (
     Reach,
     cache_cold,
     login_burst,
+    posts_index_missing,
     posts_locked,
 )
 from harness.drive.faults.cache_cold import CacheCold
@@ -27,6 +28,7 @@ from harness.drive.faults.comments_unreadable import CommentsUnreadable
 from harness.drive.faults.connections_exhausted import LEAST_FREE, ConnectionsExhausted
 from harness.drive.faults.heap_filled import HeapFilled
 from harness.drive.faults.login_burst import LoginBurst
+from harness.drive.faults.posts_index_missing import PostsIndexMissing
 from harness.drive.faults.posts_locked import PostsLocked
 from harness.drive.lasting import Turns
 from harness.drive.tally import Counted, Tally
@@ -36,13 +38,15 @@ from harness.model.stack import Lane
 CASES: dict[str, Callable[[], Fault]] = {
     "connections-exhausted": ConnectionsExhausted,
     "posts-locked": PostsLocked,
+    "posts-index-missing": PostsIndexMissing,
     "comments-unreadable": CommentsUnreadable,
     "cache-cold": CacheCold,
     "heap-filled": HeapFilled,
     "login-burst": LoginBurst,
 }
 every_fault = pytest.mark.parametrize("name", CASES)
-lasting_faults = pytest.mark.parametrize("name", [name for name in CASES if name != "comments-unreadable"])
+MIGRATIONS = {"comments-unreadable", "posts-index-missing"}
+lasting_faults = pytest.mark.parametrize("name", [name for name in CASES if name not in MIGRATIONS])
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +56,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posts_locked, "_WAIT_SECONDS", 0.1)
     monkeypatch.setattr(posts_locked, "_QUICK_SECONDS", 0.05)
     monkeypatch.setattr(posts_locked, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(posts_index_missing, "ROWS", (0, 100_000))
     monkeypatch.setattr(cache_cold, "PAUSE_SECONDS", 0.005)
     monkeypatch.setattr(login_burst, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(ComponentFault, "well_seconds", 0.2)
@@ -158,7 +163,7 @@ async def test_what_goes_on_is_not_begun_again(lane: CauseLane, name: str) -> No
     assert lane.traces == WELL
 
 
-@pytest.mark.parametrize("name", ["connections-exhausted", "posts-locked", "comments-unreadable", "heap-filled"])
+@pytest.mark.parametrize("name", ["connections-exhausted", "posts-locked", "heap-filled", *sorted(MIGRATIONS)])
 async def test_an_undo_that_does_nothing_is_noticed(lane: CauseLane, name: str) -> None:
     """It was taken back and the world did not change: undoing is proven, not believed."""
     fault = CASES[name]()
@@ -173,7 +178,7 @@ async def test_an_undo_that_does_nothing_is_noticed(lane: CauseLane, name: str) 
     lane.database.free.set()
 
 
-@pytest.mark.parametrize("name", ["connections-exhausted", "posts-locked", "comments-unreadable"])
+@pytest.mark.parametrize("name", ["connections-exhausted", "posts-locked", *sorted(MIGRATIONS)])
 async def test_a_lane_that_hides_its_account_is_told(lane: CauseLane, name: str) -> None:
     """Without an account of the database there is nothing to do, and that is said before anything is done."""
     lane.secrets = {"mysql_user": "app"}
@@ -309,6 +314,74 @@ async def test_a_column_of_both_names_is_nobody_s_to_merge(lane: CauseLane) -> N
         await CommentsUnreadable().undo(lane, 1)
     assert told.value.seen == "both are"
     assert not [said for said in lane.database.said if said.startswith("ALTER")]
+
+
+# --- the index ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_slow_mean_with_the_index_in_its_place_proves_nothing(
+    lane: CauseLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application's queries are slow and the server finds comments by their index: something else is to blame."""
+    monkeypatch.setattr("cause_doubles.QUICK_MEAN_SECONDS", 0.08)
+    with pytest.raises(EffectNotProven) as told:
+        await PostsIndexMissing().prove(lane, 0.3)
+    assert "says ref by comments_post" in str(told.value.seen)
+    assert "took 0.080 s on average" in str(told.value.seen)
+
+
+async def test_a_missing_index_that_few_queries_feel_proves_nothing(
+    lane: CauseLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server reads all comments and counts us as slow, and the mean of all queries stays below the limit."""
+    monkeypatch.setattr("cause_doubles.SCANNED_MEAN_SECONDS", 0.04)
+    fault = PostsIndexMissing()
+    await fault.apply(lane)
+    with pytest.raises(EffectNotProven) as told:
+        await fault.prove(lane, 0.6)
+    assert "says index by PRIMARY" in str(told.value.seen)
+    assert "took 0.040 s on average" in str(told.value.seen)
+    await fault.undo(lane, 1)
+
+
+async def test_a_table_of_the_new_one_s_name_is_not_touched(lane: CauseLane) -> None:
+    """Somebody's own migration is under way: FaultError that names its table, and nothing was made or dropped."""
+    lane.database.tables = {"comments", "comments_migrated"}
+    with pytest.raises(FaultError, match="cannot be made anew") as told:
+        await PostsIndexMissing().apply(lane)
+    assert told.value.seen == "comments, comments_migrated"
+    assert lane.database.tables == {"comments", "comments_migrated"}
+
+
+async def test_what_no_step_leaves_behind_is_nobody_s_to_mend(lane: CauseLane) -> None:
+    """All three tables are there: FaultError, and each of them stays."""
+    lane.database.tables = {"comments", "comments_migrated", "comments_before_migration"}
+    with pytest.raises(FaultError, match="cannot be swapped back"):
+        await PostsIndexMissing().undo(lane, 1)
+    assert len(lane.database.tables) == 3
+
+
+async def test_a_machine_that_is_quick_gets_more_rows_and_a_busy_one_fewer(
+    lane: CauseLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least so many rows, then until reading them takes long enough, never more than the most, never too long."""
+
+    async def pieces(scan_seconds: float, rows: tuple[int, int] = (200_000, 500_000)) -> int:
+        async def scan(_: object) -> float:
+            return scan_seconds * sum(said.startswith("INSERT INTO comments_migrated") for said in lane.database.said)
+
+        monkeypatch.setattr(posts_index_missing, "_scan", scan)
+        monkeypatch.setattr(posts_index_missing, "ROWS", rows)
+        lane.database.said.clear()
+        await PostsIndexMissing().apply(lane)
+        await PostsIndexMissing().undo(lane, 1)
+        return sum(said.startswith("INSERT INTO comments_migrated") for said in lane.database.said)
+
+    assert await pieces(posts_index_missing.SCAN_SECONDS) == 4
+    assert await pieces(posts_index_missing.SCAN_SECONDS / 6) == 6
+    assert await pieces(0.0) == 10
+    monkeypatch.setattr(posts_index_missing, "FILL_SECONDS", 0.0)
+    assert await pieces(0.0) == 0
 
 
 # --- the cache ---------------------------------------------------------------------------------------------------

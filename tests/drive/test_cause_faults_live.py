@@ -20,6 +20,7 @@ from harness.drive.faults.comments_unreadable import CommentsUnreadable
 from harness.drive.faults.connections_exhausted import ConnectionsExhausted
 from harness.drive.faults.heap_filled import HeapFilled
 from harness.drive.faults.login_burst import LoginBurst
+from harness.drive.faults.posts_index_missing import SLOW_SECONDS, PostsIndexMissing
 from harness.drive.faults.posts_locked import PostsLocked
 from harness.drive.faults.posts_table_missing import PostsTableMissing
 from harness.drive.load.locust import LocustLoad
@@ -46,6 +47,7 @@ FAULTS: Mapping[str, Fault] = {
     for fault in (
         ConnectionsExhausted(),
         PostsLocked(),
+        PostsIndexMissing(),
         CommentsUnreadable(),
         CacheCold(),
         HeapFilled(),
@@ -188,6 +190,20 @@ async def test_comments_are_written_while_they_cannot_be_read(control: LaneHandl
         await cursor.execute(count)
         ((after,),) = await cursor.fetchall()
     assert after >= during > before
+
+
+async def test_one_query_in_five_is_slow_and_that_is_enough(control: LaneHandle) -> None:
+    """Two windows of a missing index have a mean at or above the alert's limit and no error; before and after, none."""
+    fault = FAULTS["posts-index-missing"]
+    windows = [await window(control)]
+    await fault.apply(control)
+    await fault.prove(control, 12)
+    windows += [await window(control), await window(control)]
+    await fault.undo(control, 15)
+    windows.append(await window(control))
+    means = [one.query_seconds / one.queries for one in windows]
+    assert max(means[0], means[3]) < SLOW_SECONDS <= min(means[1:3])
+    assert [one.failed for one in windows] == [0] * 4
 
 
 async def test_a_column_is_renamed_back_from_the_journal(control: LaneHandle) -> None:

@@ -18,10 +18,12 @@ import pytest
 from aiohttp import web
 from lane_doubles import UntouchedLane
 
+from harness.drive.faults import posts_index_missing
 from harness.drive.faults.database_refused import DatabaseRefused
+from harness.drive.faults.posts_index_missing import PostsIndexMissing
 from harness.drive.faults.posts_table_missing import PostsTableMissing
 from harness.drive.journal import Journal, Replayed, replay
-from harness.errors import FaultError
+from harness.errors import EffectNotProven, FaultError
 from harness.model.stack import Address, Artifact, Lane
 from harness.stack.ports import Ports
 from harness.stack.relay import Relay
@@ -320,3 +322,99 @@ async def test_what_was_undone_already_is_not_undone_again(
     results = await replay(tmp_path / "undo.jsonl", {fault.id: fault})
     assert results == [Replayed("posts-table-missing", "one", undone=False)]
     assert await tables(mariadb) == {"posts"}
+
+
+# --- the index ---------------------------------------------------------------------------------------------------
+
+INDEXES = """\
+SELECT index_name, column_name FROM information_schema.statistics
+WHERE table_schema = 'app' AND table_name = 'comments' ORDER BY 1, seq_in_index"""
+WROTE = "INSERT INTO comments (post_id, user_id, body, created_at) VALUES (2, 1, 'meanwhile', UTC_TIMESTAMP(6))"
+BODIES = "SELECT body FROM comments ORDER BY id"
+
+
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that is filled in half a second, and a limit in proportion."""
+    monkeypatch.setattr(posts_index_missing, "FILL_SECONDS", 20.0)
+    monkeypatch.setattr(posts_index_missing, "ROWS", (100_000, 100_000))
+    monkeypatch.setattr(posts_index_missing, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(posts_index_missing, "_APPLY_SECONDS", 30.0)
+    monkeypatch.setattr(PostsIndexMissing, "well_seconds", 10.0)
+
+
+@pytest.mark.usefixtures("few_rows")
+async def test_a_forgotten_index_makes_queries_slow_and_loses_nothing(control: _LaneControl, mariadb: Address) -> None:
+    """The server reads all rows and says so; after it indexes, keys and rows are what they were, and one row more.
+
+    Its twin: with the index in its place, and as many queries, nothing is proven.
+    """
+    fault = PostsIndexMissing()
+    describe = (FOREIGN_KEYS, INDEXES, "SELECT * FROM comments WHERE body <> 'meanwhile' ORDER BY id")
+    before = [await query(mariadb, statement) for statement in describe]
+    assert ("comments_post", "post_id") in before[1]
+
+    async def load() -> None:
+        while True:
+            assert await status(control, "/api/posts/2/comments") == 200
+
+    loading = asyncio.create_task(load())
+    try:
+        with pytest.raises(EffectNotProven, match="says ref by comments_post"):
+            await fault.prove(control, 0.5)
+        await fault.apply(control)
+        proof = await fault.prove(control, 20)
+        assert "says index by PRIMARY" in proof.saw
+        assert [name for name, _ in await query(mariadb, INDEXES)] == ["PRIMARY"]
+        async with session(mariadb) as cursor:
+            await cursor.execute(WROTE)
+            with pytest.raises(aiomysql.IntegrityError):
+                await cursor.execute(WROTE.replace("(2, 1,", "(999, 1,"))
+            await cursor.execute("COMMIT")
+        healed = await fault.undo(control, 20)
+        assert "says ref by comments_post" in healed.saw
+    finally:
+        loading.cancel()
+        await asyncio.wait({loading})
+    assert [await query(mariadb, statement) for statement in describe] == before
+    assert [body for (body,) in await query(mariadb, BODIES)][3:] == ["meanwhile"]
+    assert await query(mariadb, "SHOW TABLES LIKE 'comments%'") == (("comments",),)
+
+
+HALF_WAY = {
+    "the new table is made": 2,
+    "the new table has its keys": 5,
+    "the tables are swapped": 6,
+    "all rows are there": 7,
+    "something was written": 8,
+    "the tables are swapped back": 10,
+}
+STEPS = (
+    *posts_index_missing._MAKE,
+    posts_index_missing._SWAP,
+    posts_index_missing._COPY,
+    WROTE,
+    posts_index_missing._GO_ON_FROM % 5000,
+    posts_index_missing._SWAP_BACK,
+)
+
+
+@pytest.mark.parametrize("steps", HALF_WAY.values(), ids=[name.replace(" ", "-") for name in HALF_WAY])
+async def test_a_migration_is_taken_back_from_wherever_it_was_left(
+    control: _LaneControl, mariadb: Address, steps: int
+) -> None:
+    """Killed after any step: the journal's facts bring index and rows back, once; what was written meanwhile stays."""
+    fault = PostsIndexMissing()
+    indexes, bodies = await query(mariadb, INDEXES), await query(mariadb, BODIES)
+    async with session(mariadb) as cursor:
+        for statement in STEPS[:steps]:
+            await cursor.execute(statement)
+        await cursor.execute("COMMIT")
+    facts = fault.facts(control)
+    assert await fault.undo_from(facts) is True
+    assert await fault.undo_from(facts) is False
+    assert await query(mariadb, INDEXES) == indexes
+    written = (("meanwhile",),) if WROTE in STEPS[:steps] else ()
+    assert await query(mariadb, BODIES) == (*bodies, *written)
+    assert await query(mariadb, "SHOW TABLES LIKE 'comments%'") == (("comments",),)
+    await query(mariadb, WROTE, "COMMIT")

@@ -38,6 +38,7 @@ FAULTS = frozenset(
         "mail-refusing-content",
         "mail-refusing-recipient",
         "network-flood",
+        "posts-index-missing",
         "posts-locked",
         "posts-table-missing",
         "prometheus-crashed",

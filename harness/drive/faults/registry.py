@@ -28,6 +28,7 @@ from harness.drive.faults.mail_hanging import MailHanging
 from harness.drive.faults.mail_refusing_content import MailRefusingContent
 from harness.drive.faults.mail_refusing_recipient import MailRefusingRecipient
 from harness.drive.faults.network_flood import NetworkFlood
+from harness.drive.faults.posts_index_missing import PostsIndexMissing
 from harness.drive.faults.posts_locked import PostsLocked
 from harness.drive.faults.posts_table_missing import PostsTableMissing
 from harness.drive.faults.prometheus_crashed import PrometheusCrashed
@@ -75,6 +76,7 @@ FAULTS: tuple[Fault, ...] = (
     ScrapesLost(),
     ConnectionsExhausted(),
     PostsLocked(),
+    PostsIndexMissing(),
     CommentsUnreadable(),
     CacheCold(),
     HeapFilled(),
