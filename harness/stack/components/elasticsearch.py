@@ -54,7 +54,7 @@ class Elasticsearch:
         production = _settings(unit.argv[1:]) if unit else {}
         ours = {
             "http.port": (str(site.address.port), "a free port"),
-            "transport.port": ("0-0", "one node has nobody to talk to"),
+            "transport.port": ("0", "one node has nobody to talk to"),
             "network.host": (LOOPBACK, "loopback only"),
             "path.data": (str(site.data / "data"), _HERE),
             "path.logs": (str(site.data / "logs"), _HERE),
