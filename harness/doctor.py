@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,18 @@ def _go() -> Advice:
     return Advice("Go toolchain", "yes", go or "none; one is unpacked into the cache when it is needed", needed=False)
 
 
+def _java() -> Advice:
+    missing = [name for name, program in (("JDK", "javac"), ("Maven", "mvn")) if shutil.which(program) is None]
+    seen = f"no {' and no '.join(missing)}; unpacked into the cache when it is needed" if missing else "both"
+    return Advice("JDK and Maven (for OpenSearch)", "yes", seen, needed=False)
+
+
+def _pip() -> Advice:
+    there = find_spec("pip") is not None
+    return _advice("pip (for chdb, which answers as ClickHouse)", there, "there" if there else "none in this Python",
+                   "python -m ensurepip; until then ClickHouse's part is unverified", needed=False)  # fmt: skip
+
+
 def _cache(cache: Path, needed_bytes: int) -> Advice:
     do = f"set TOCSIN_CACHE to a folder of yours with {needed_bytes / _GIB:g} GiB free"
     try:
@@ -137,6 +150,8 @@ def examine(cache: Path) -> tuple[Advice, ...]:
         _python(),
         _system(needed=not complete),
         _go(),
+        _java(),
+        _pip(),
         _cache(cache, RUN_BYTES if complete else FIRST_BYTES),
         _components(found),
         _cores(),

@@ -1,4 +1,4 @@
-"""Stand-ins for apt, dpkg and Go: programs on PATH that do as the real ones do, without a network, and can misbehave.
+"""Stand-ins for apt, dpkg, Go, Java, Maven and pip: they do as the real ones do, without a network, and can misbehave.
 
 Each writes a line into `calls` for everything it is asked; a file in `moods` makes it fail in a given way.
 """
@@ -6,6 +6,7 @@ Each writes a line into `calls` for everything it is asked; a file in `moods` ma
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
@@ -61,6 +62,14 @@ prometheus) program usr/bin/prometheus || exit 2; [ "$suite" = trixie ] || progr
 mariadb-server-core)
   program usr/sbin/mariadbd; program usr/bin/mariadb-install-db; ln -s mariadbd "$root/usr/sbin/mysqld" ;;
 mariadb-client-core) program usr/bin/mariadb ;;
+mariadb-client) program usr/bin/mariadb-dump ;;
+nginx) program usr/sbin/nginx ;;
+influxdb) program usr/bin/influxd ;;
+influxdb-client) program usr/bin/influx ;;
+default-jdk-headless)
+  mkdir -p "$root/usr/lib/jvm/java-17/bin" "$root/usr/lib/jvm/java-17/jmods"
+  cp "$FAKES/own-jdk/"* "$root/usr/lib/jvm/java-17/bin/" ;;
+maven) mkdir -p "$root/usr/share/maven/bin"; cp "$FAKES/own-mvn" "$root/usr/share/maven/bin/mvn" ;;
 redis-server) mkdir -p "$root/usr/bin"; ln -s /usr/bin/redis-check-rdb "$root/usr/bin/redis-server" ;;
 redis-tools) program usr/bin/redis-check-rdb; program usr/bin/redis-cli ;;
 libfake1)
@@ -80,19 +89,73 @@ env)
   printf ', "GOHOSTOS": "linux", "GOHOSTARCH": "amd64"}' ;;
 mod) mood go-download
   module="$GOMODCACHE/module"; mkdir -p "$module/ui"; echo m > "$module/ui/web.go"
+  printf 'module upstream\nrequire x v1\nreplace x => y v2\n' > "$module/go.mod"; echo sum > "$module/go.sum"
   chmod 444 "$module/ui/web.go"; chmod 555 "$module" "$module/ui"
   printf '{"Dir": "%s"}' "$module" ;;
 build) mood go-build
-  [ -e ui/app/dist/index.html ] || { echo 'pattern app/dist: no matching files found' >&2; exit 1; }
+  [ -e ui/app/dist/index.html ] || [ -e main.go ] || { echo 'pattern app/dist: no matching files found' >&2; exit 1; }
   env > "$FAKES/go-environment"; echo "$*" > "$FAKES/go-arguments"
   if [ -e "$FAKES/moods/go-hangs" ]; then
     sleep 120 & echo $! >> "$FAKES/pids"; echo $$ >> "$FAKES/pids"; wait
   fi
   while [ "$1" != -o ]; do shift; done
+  if [ -e main.go ]; then
+    cp go.mod "$FAKES/go-mod"; printf '#!/bin/sh\necho filebeat $1\n' > "$2"; chmod 755 "$2"; exit 0
+  fi
   for one in alertmanager amtool; do
     printf '#!/bin/sh\\necho %s 0.34.2\\n' $one > "$2$one"; chmod 755 "$2$one"
   done ;;
 esac
+"""
+
+# Everything of a JDK in one: which program it is, it sees by its name.
+JAVA = """
+home=$(cd "$(dirname "$0")/.." && pwd)
+mood() { [ ! -e "$FAKES/moods/$1" ] || { cat "$FAKES/moods/$1" >&2; exit 1; }; }
+case $(basename "$0") in
+javac) mood javac
+  echo "javac" >> "$FAKES/calls"
+  while [ "$1" != -d ]; do shift; done; mkdir -p "$2"; echo class > "$2/OpenSearchNode.class" ;;
+jlink) mood jlink
+  while [ "$1" != --output ]; do shift; done; mkdir -p "$2/bin"
+  { echo '#!/bin/sh'; cat "$FAKES/runtime"; } > "$2/bin/java"; chmod 755 "$2/bin/java" ;;
+java)
+  printf '    java.home = %s\n    java.specification.version = %s\n' "$home" "$(cat "$FAKES/java-version")" >&2 ;;
+esac
+"""
+
+# The runtime that is linked: asked to record, it writes an archive and the arguments that it had.
+RUNTIME = """
+for word in "$@"; do
+  case $word in
+  -XX:ArchiveClassesAtExit=*)
+    echo "$*" > "$FAKES/rehearsed"
+    [ ! -e "$FAKES/moods/rehearsal" ] || { cat "$FAKES/moods/rehearsal" >&2; exit 1; }
+    [ -e "$FAKES/moods/no-archive" ] || echo archive > "${word#*=}" ;;
+  esac
+done
+echo "openjdk 17.0.15 in $(pwd)"; echo "$*"
+"""
+
+MVN = """
+echo "mvn" >> "$FAKES/calls"; env > "$FAKES/mvn-environment"; echo "$*" > "$FAKES/mvn-arguments"
+[ ! -e "$FAKES/moods/mvn" ] || { cat "$FAKES/moods/mvn"; exit 1; }
+if [ -e "$FAKES/moods/mvn-hangs" ]; then
+  sleep 120 & echo $! >> "$FAKES/pids"; echo $$ >> "$FAKES/pids"; wait
+fi
+for word in "$@"; do
+  case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac
+done
+cp "$FAKES/jars/"*.jar "$lib/"
+"""
+
+PYTHON = """
+[ "$1" = -c ] && exit 0
+echo "pip $3" >> "$FAKES/calls"
+[ "$3" = install ] || exit 0
+[ ! -e "$FAKES/moods/pip" ] || { cat "$FAKES/moods/pip" >&2; exit 1; }
+while [ "$1" != --target ]; do shift; done
+mkdir -p "$2/chdb"; echo > "$2/chdb/__init__.py"
 """
 
 SOURCES = """\
@@ -149,6 +212,10 @@ class FakeRegistry:
         """A host without Go; the one that is unpacked for the build stays."""
         (self.folder / "bin/go").unlink()
 
+    def java_is(self, version: str) -> None:
+        """The age of the host's Java, as it tells it."""
+        (self.folder / "java-version").write_text(version)
+
 
 def alive(pid: int) -> bool:
     """Whether a process still runs; a zombie does not."""
@@ -196,6 +263,8 @@ def build(folder: Path) -> FakeRegistry:
         "dpkg": "echo amd64\n",
         "dpkg-deb": DPKG_DEB,
         "go": GO,
+        "mvn": MVN,
+        "python": PYTHON,
     }
     for name, text in programs.items():
         path = folder / "bin" / name
@@ -205,16 +274,41 @@ def build(folder: Path) -> FakeRegistry:
     (folder / "own-go").chmod(0o755)
     fakes = FakeRegistry(folder)
     fakes.go_is("go1.26.8")
+    _build_java(folder)
+    fakes.java_is("17")
     return fakes
+
+
+def _build_java(folder: Path) -> None:
+    """A JDK, what is unpacked where there is none, and two jars with their sums."""
+    for part in ("jdk/bin", "jdk/jmods", "own-jdk", "jars", "beside"):
+        (folder / part).mkdir(parents=True)
+    for path in [folder / where / name for where in ("jdk/bin", "own-jdk") for name in ("java", "javac", "jlink")]:
+        path.write_text(f"#!/bin/sh\n{JAVA}")
+        path.chmod(0o755)
+    (folder / "jdk/jmods/java.base.jmod").touch()
+    (folder / "bin/java").write_text(f'#!/bin/sh\nexec {folder}/jdk/bin/java "$@"\n')
+    (folder / "bin/java").chmod(0o755)
+    (folder / "own-mvn").write_text(f"#!/bin/sh\n{MVN}")
+    (folder / "own-mvn").chmod(0o755)
+    (folder / "runtime").write_text(f"FAKES={folder}\n{RUNTIME}")
+    (folder / "beside/OpenSearchNode.java").write_text("class OpenSearchNode {}\n")
+    sums = []
+    for name in ("one-1.0.jar", "two-2.0.jar"):
+        (folder / "jars" / name).write_text(name * 10)
+        sums.append(f"{hashlib.sha256((name * 10).encode()).hexdigest()}  {name}\n")
+    (folder / "beside/opensearch.sha256").write_text("".join(sums))
 
 
 def script(fakes: FakeRegistry, cache: Path, *names: str) -> list[str]:
     """The command line of a process of its own that fetches from the fakes and prints what it says."""
     code = (
         "import asyncio, json, pathlib, sys\n"
-        "from harness.stack.provision import host\n"
+        "from harness.stack.provision import host, maven, pypi\n"
         "from harness.stack.provision.fetch import bring\n"
         f"host.OS_RELEASE = pathlib.Path({json.dumps(str(fakes.folder / 'os-release'))})\n"
+        f"maven.BESIDE = pathlib.Path({json.dumps(str(fakes.folder / 'beside'))})\n"
+        f"pypi.PYTHON = {json.dumps(str(fakes.folder / 'bin/python'))}\n"
         f"bring({list(names)!r}, pathlib.Path({json.dumps(str(cache))}), lambda text: print(text, flush=True))\n"
     )
     return [sys.executable, "-c", code]

@@ -14,12 +14,13 @@ import pytest
 from fake_registry import FakeRegistry, alive, eventually, output_of, silent, start
 
 from harness.errors import BuildError, CacheError, DiskFull, Offline, ProvisionError
-from harness.stack.provision import host
+from harness.stack.provision import host, maven, pypi
 from harness.stack.provision.cache import cached, work_folder
 from harness.stack.provision.catalog import CATALOG, NAMES
 from harness.stack.provision.fetch import fetch
+from harness.stack.provision.source import AptRecipe
 
-APT_NAMES = tuple(name for name in NAMES if name != "alertmanager")
+APT_NAMES = tuple(package.name for package in CATALOG if isinstance(package.recipe, AptRecipe))
 
 
 @pytest.fixture
@@ -28,7 +29,10 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     found = fake_registry.build(tmp_path / "fakes")
     monkeypatch.setenv("PATH", found.environment["PATH"])
     monkeypatch.setenv("FAKES", str(found.folder))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr(host, "OS_RELEASE", found.folder / "os-release")
+    monkeypatch.setattr(maven, "BESIDE", found.folder / "beside")
+    monkeypatch.setattr(pypi, "PYTHON", str(found.folder / "bin/python"))
     return found
 
 
@@ -144,7 +148,7 @@ async def test_two_at_once_bring_it_once(fakes: FakeRegistry, cache: Path) -> No
     results = await asyncio.gather(*(fetch(NAMES, cache, one.append) for one in said))
     assert results[0] == results[1]
     assert len([line for line in fakes.calls if line.startswith("apt-get download")]) == 2  # one for each release
-    assert len([line for line in fakes.calls if line.startswith("go build")]) == 1
+    assert len([line for line in fakes.calls if line.startswith("go build")]) == 2
     assert sum("waiting for it" in line for one in said for line in one) == 1
 
 
@@ -155,7 +159,7 @@ async def test_two_processes_at_once_bring_it_once(fakes: FakeRegistry, cache: P
         for _ in range(2)
     ]
     assert [await process.wait() for process in processes] == [0, 0]
-    assert len([line for line in fakes.calls if line.startswith("go build")]) == 1
+    assert len([line for line in fakes.calls if line.startswith("go build")]) == 2
     assert cached(NAMES, cache) is not None
 
 

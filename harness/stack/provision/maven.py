@@ -25,7 +25,9 @@ from harness.stack.provision.commands import prove_start, run
 from harness.stack.provision.source import Deliver, Delivery, MavenRecipe, Package, Say
 from harness.stack.provision.trust import trust_store
 
-_BESIDE = Path(__file__).parent
+BESIDE = Path(__file__).parent
+"""Where programs of ours and lists of sums are."""
+
 _JAR = "node.jar"
 # A plugin of a fixed version: what is asked of the repository changes when this project changes.
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies"
@@ -239,7 +241,7 @@ def _pom(recipe: MavenRecipe) -> str:
 
 
 def _beside(name: str) -> str:
-    return str(_BESIDE / name)
+    return str(BESIDE / name)
 
 
 def _sums(recipe: MavenRecipe) -> Mapping[str, str]:

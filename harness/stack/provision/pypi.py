@@ -10,26 +10,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import ProvisionError
 from harness.stack.provision.commands import run
 from harness.stack.provision.source import Deliver, Delivery, Package, PypiRecipe, Say
 
+PYTHON = sys.executable
+"""The Python whose pip is used and for which wheels are chosen: the one that runs us."""
+
 SITE = "site"
 """The folder below the root that holds the modules."""
 
 
 class PypiSource:
-    """Brings what a `PypiRecipe` names.
-
-    Args:
-        python: the Python whose pip is used and for which wheels are chosen; the one that runs us, if not told.
-    """
-
-    def __init__(self, python: str | None = None) -> None:
-        self._python = python or sys.executable
+    """Brings what a `PypiRecipe` names."""
 
     @property
     def name(self) -> str:
@@ -44,58 +39,68 @@ class PypiSource:
             DiskFull: no room is left.
             ProvisionError: there is no pip, the index has no such wheel for this platform, or its hash is another.
         """
-        if self._python == sys.executable and find_spec("pip") is None:
+        try:
+            await run(
+                [PYTHON, "-m", "pip", "--version"],
+                what="pip does not answer",
+                directory=workshop,
+                environment=_environment(workshop),
+                deadline_seconds=60,
+            )
+        except ProvisionError as error:
             raise ProvisionError(
                 "wheels are brought by pip, and this Python has none",
-                expected=f"that `{self._python} -m pip --version` answers",
+                expected=f"that `{PYTHON} -m pip --version` answers",
+                output=error.output,
                 hint="python -m ensurepip, in the environment that Tocsin runs in",
-            )
+            ) from error
         for package in packages:
-            await deliver(await self._install(package, workshop, say))
+            await deliver(await _install(package, workshop, say))
 
-    async def _install(self, package: Package, workshop: Path, say: Say) -> Delivery:
-        recipe = _recipe(package)
-        room = workshop / package.name
-        root = room / "root"
-        temporary = room / "tmp"
-        for folder in (root, temporary):
-            folder.mkdir(parents=True)
-        wanted = room / "requirements.txt"
-        wanted.write_text(" ".join([recipe.requirement, *(f"--hash=sha256:{one}" for one in recipe.sums)]) + "\n")
-        name, _, version = recipe.requirement.partition("==")
-        say(f"downloading the wheel of {name} {version}")
-        await run(
-            [
-                self._python,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-input",
-                # Its cache is outside of our folders, and a wheel of this size is not wanted in it.
-                "--no-cache-dir",
-                "--no-deps",
-                "--only-binary=:all:",
-                "--require-hashes",
-                "--no-warn-script-location",
-                "--target",
-                str(root / SITE),
-                "--requirement",
-                str(wanted),
-            ],
-            what=f"the wheel of {recipe.requirement} cannot be brought",
-            directory=room,
-            environment=_environment(temporary),
-        )
-        await run(
-            [self._python, "-c", f"import {recipe.module}"],
-            what=f"the module {recipe.module} was brought and cannot be imported here",
-            directory=room,
-            environment={**_environment(temporary), "PYTHONPATH": str(root / SITE)},
-            deadline_seconds=120,
-        )
-        return Delivery(package=package, version=version, source="pypi", root=root)
+
+async def _install(package: Package, workshop: Path, say: Say) -> Delivery:
+    recipe = _recipe(package)
+    room = workshop / package.name
+    root = room / "root"
+    temporary = room / "tmp"
+    for folder in (root, temporary):
+        folder.mkdir(parents=True)
+    wanted = room / "requirements.txt"
+    wanted.write_text(" ".join([recipe.requirement, *(f"--hash=sha256:{one}" for one in recipe.sums)]) + "\n")
+    name, _, version = recipe.requirement.partition("==")
+    say(f"downloading the wheel of {name} {version}")
+    await run(
+        [
+            PYTHON,
+            "-m",
+            "pip",
+            "install",
+            "--progress-bar=off",
+            "--disable-pip-version-check",
+            "--no-input",
+            # Its cache is outside of our folders, and a wheel of this size is not wanted in it.
+            "--no-cache-dir",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--require-hashes",
+            "--no-warn-script-location",
+            "--target",
+            str(root / SITE),
+            "--requirement",
+            str(wanted),
+        ],
+        what=f"the wheel of {recipe.requirement} cannot be brought",
+        directory=room,
+        environment=_environment(temporary),
+    )
+    await run(
+        [PYTHON, "-c", f"import {recipe.module}"],
+        what=f"the module {recipe.module} was brought and cannot be imported here",
+        directory=room,
+        environment={**_environment(temporary), "PYTHONPATH": str(root / SITE)},
+        deadline_seconds=120,
+    )
+    return Delivery(package=package, version=version, source="pypi", root=root)
 
 
 def _recipe(package: Package) -> PypiRecipe:
