@@ -143,7 +143,8 @@ class Start:
         if site.component.kind == SUBJECT:
             # An application's start takes more processor than the infrastructure's: side by side, everything is late.
             for other, event in self._ready.items():
-                if self._supervisors[other].site.component.kind != SUBJECT:
+                before = component_of(self._supervisors[other].site.component.kind)
+                if before.kind != SUBJECT and SUBJECT not in before.needs:
                     await event.wait()
         began = time.monotonic()
         if site.component.command:

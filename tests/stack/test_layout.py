@@ -29,7 +29,7 @@ PROGRAMS = {
     "mariadb": ("mariadbd", "mariadb-install-db"),
     "redis": ("redis-server",),
 }
-OWN_FILE = {"nginx"}
+OWN_FILE = {"nginx", "elasticsearch", "filebeat", "influxdb"}
 """Kinds whose own configuration file says where they listen: their own tests look into it."""
 
 ARTIFACTS = {
@@ -204,7 +204,8 @@ class TestCommandLines:
     def test_everything_listens_on_loopback(self, lay: Lay, kind: str) -> None:
         """Whatever a unit says, no component serves more than 127.0.0.1, and its home is in the sandbox."""
         others = [
-            component(kind, kind, per_lane=False) for kind in ("dead-mans-listener", "event-collector", "clickhouse")
+            component(kind, kind, per_lane=False)
+            for kind in ("dead-mans-listener", "event-collector", "clickhouse", "emitter")
         ]
         layout = lay(*INFRASTRUCTURE, component("app", "subject"), *others, lanes=("a",))
         site = next(site for site in layout.sites if site.component.kind == kind)

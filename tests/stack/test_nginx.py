@@ -7,15 +7,17 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 from aiohttp import ClientSession, web
-from stack_doubles import HERE, unit, until
+from stack_doubles import HERE, policies, server, unit, until
 
 from harness.errors import StackError
+from harness.model.events import ComponentReady, Payload, Rewired
 from harness.model.findings import Finding, Severity
 from harness.model.policy import ComponentPolicy
 from harness.model.stack import Address, Artifact
@@ -23,11 +25,13 @@ from harness.policy.parse.files import Folder
 from harness.policy.parse.nginx import FILE, load
 from harness.stack.components.nginx import Nginx
 from harness.stack.guard import Guard
+from harness.stack.layout import lay_out
 from harness.stack.nginx_conf import Configured, Place, configured
 from harness.stack.ports import Ports
 from harness.stack.readiness import until_ready
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.site import Site
+from harness.stack.stack import Stack
 
 POLICIES = Path(__file__).parents[2] / "policies"
 SHIPPED = (POLICIES / FILE).read_text(encoding="utf-8")
@@ -262,3 +266,22 @@ async def test_without_a_subject_it_is_not_ready(cache: Path, artifacts: Mapping
         run="r", component=NGINX, lane="a", address=address, data=log.parent, log=log, cache=cache, project=cache
     )
     assert "nobody listens" in str(await Nginx().ready(site))
+
+
+@pytest.mark.stack
+async def test_a_stack_with_it_comes_up(tmp_path: Path, cache: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """The subject, which waits for everybody, does not wait for who waits for it."""
+    events: list[Payload] = []
+    subject = replace(server("community-platform"), addresses=("community-platform:5000",))
+    made = replace(policies(NGINX, subject, root=POLICIES), nginx_files=(FILE,))
+    async with Guard.open(f"test-nginx-stack-{os.getpid()}", cache) as guard:
+        layout = lay_out(
+            made, artifacts, ("a",), run=guard.run, sandbox=guard.sandbox, logs=tmp_path, cache=cache,
+        )  # fmt: skip
+        async with Stack(layout, ProcessRuntime(guard), events.append) as stack:
+            await stack.up({FILE: SHIPPED})
+    assert {event.report.name for event in events if isinstance(event, ComponentReady)} == {
+        "nginx", "community-platform",
+    }  # fmt: skip
+    changed = {event.difference.path for event in events if isinstance(event, Rewired)}
+    assert {"http.server.listen", "ExecStart -c"} <= changed

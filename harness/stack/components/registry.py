@@ -8,6 +8,7 @@ from harness.stack.components.alertmanager import Alertmanager
 from harness.stack.components.clickhouse import ClickHouse
 from harness.stack.components.dead_mans_listener import DeadMansListener
 from harness.stack.components.elasticsearch import Elasticsearch
+from harness.stack.components.emitter import SystemEmitter
 from harness.stack.components.event_collector import EventCollector
 from harness.stack.components.filebeat import Filebeat
 from harness.stack.components.influxdb import InfluxDB
@@ -27,6 +28,7 @@ COMPONENTS: tuple[Component, ...] = (
     NodeExporter(),
     Subject(),
     Nginx(),
+    SystemEmitter(),
     MariaDB(),
     MysqldExporter(),
     Redis(),
