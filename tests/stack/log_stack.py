@@ -130,7 +130,7 @@ async def shipping(
         events: list[Payload] = []
         async with Stack(layout, ProcessRuntime(guard), events.append) as stack:
             copied = rewire(policies, layout.sandbox(()))
-            await stack.up(copied.files)
+            await stack.up(copied.files, deadline_seconds=120)
             yield Shipping(stack, policies, copied, events)
 
 

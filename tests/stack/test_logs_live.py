@@ -26,7 +26,7 @@ from harness.stack.search_setup import instruct, orders, owners
 pytestmark = pytest.mark.stack
 
 SCHEMA = orjson.loads((SHIPPED / "logs" / "application.schema.json").read_bytes())
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 240.0
 
 
 def names(records: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -82,7 +82,7 @@ def _filebeat(
     tree = _tree(policies, policies.logs.filebeat_file)
     shipping = _document(tree)
     edits = Edits(policies.logs.filebeat_file)
-    listen = [sandbox.production[address].get("") for one in shippers for address in one.addresses]
+    listen = [sandbox.production.get(address, {}).get("") for one in shippers for address in one.addresses]
     filebeat.rewire(shipping, edits, sandbox, next(iter(listen), None))
     files[policies.logs.filebeat_file] = dump(shipping)
     return tuple(edits.differences), tuple(filebeat.left_out(tree, sandbox))
