@@ -9,9 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession
+from sabotage_sink import DropsEveryTenth
 from sabotages import Change, Means, Sabotage
 
 from harness import __version__
@@ -21,7 +23,7 @@ from harness.drive.plan.timetable import plan
 from harness.errors import HarnessError, PolicyError, StackError
 from harness.model.events import Event, Injected, RunEnded, RunStarted
 from harness.model.findings import Finding
-from harness.model.plan import Control, Profile, Timetable, Traits
+from harness.model.plan import Injection, Profile, Timetable, Traits
 from harness.model.policy import Policies
 from harness.model.sinks import Behaviour
 from harness.model.stack import SHARED
@@ -30,12 +32,10 @@ from harness.model.verdicts import Judgement
 from harness.observe.asking import NoAnswer, ask
 from harness.observe.declaration import declare
 from harness.observe.folder import new_folder
-from harness.observe.inbox import Interference
 from harness.observe.ledger import Ledger, read
 from harness.rehearsal import Rehearsal, Script, Standing
 from harness.run import load_policies
 from harness.stack import probe
-from harness.stack.components.registry import component_of
 from harness.verdict.judge import judge
 
 PROJECT = Path(__file__).parent.parent
@@ -238,13 +238,7 @@ class Bench:
     async def _start_prometheus(self, argv: tuple[str, ...]) -> None:
         stack = self._standing.stack
         name = next(one.name for one in self._script.policies.components if one.kind == "prometheus")
-        supervisor = stack._supervisors[name, None]
-        component = supervisor.site.component
-        assert component.unit is not None
-        site = replace(supervisor.site, component=replace(component, unit=replace(component.unit, argv=argv)))
-        await supervisor.hold_down()
-        supervisor._launch = component_of(component.kind).launch(site)  # a unit changes in no other way in production
-        await supervisor.let_up()
+        await stack.lane(SHARED).change_unit(name, argv)
         await stack.wait_first_scrape()
 
     # --- what is done beside files ------------------------------------------------------------------------------------
@@ -258,10 +252,9 @@ class Bench:
                 case None:
                     pass
                 case Means.SINK_DROPS:
-                    for lane in LANES[1::2]:
-                        lost = Interference(lane, sabotage.alert, Control.LOST, channels=frozenset(sabotage.ends))
-                        after.callback(self._standing.inbox.clear, lost)
-                        self._standing.inbox.interfere(lost)
+                    drops = DropsEveryTenth.of(sabotage.alert, LANES, sabotage.ends)
+                    after.callback(self._standing.inbox.clear, drops)
+                    self._standing.inbox.interfere(drops)
                 case Means.EXPORTER_DOWN:
                     for lane in LANES:
                         after.push_async_callback(stack.lane(lane).let_up, _EXPORTER)
@@ -392,22 +385,30 @@ def spoilt(healthy: Policies, changes: Iterable[Change], folder: Path) -> tuple[
 
 
 def _timetable(healthy: Policies, sabotage: Sabotage) -> Timetable:
-    """The smoke of an alert, two injections side by side; what is promised is what the healthy policies promise."""
-    made = plan(
+    """The smoke of an alert, two injections side by side, or again and again until there are as many as it takes.
+
+    What is promised is what the healthy policies promise.
+    """
+    if sabotage.controls:
+        return replace(_smoke(healthy, sabotage, SEED), lanes=LANES)
+    trials: list[Injection] = []
+    for seed in range(SEED, SEED + sabotage.injections):  # other instants each time
+        made = _smoke(healthy, sabotage, seed)
+        trials += [replace(one, id=f"{one.id}-{seed}") for one in made.injections if one.control is None]
+        if len(trials) >= sabotage.injections:
+            break
+    placed = tuple(replace(one, lane=lane) for one, lane in zip(trials, cycle(LANES), strict=False))
+    return replace(made, lanes=LANES, injections=placed)
+
+
+def _smoke(healthy: Policies, sabotage: Sabotage, seed: int) -> Timetable:
+    return plan(
         healthy.drills,
         healthy.priorities,
         {alert.name: alert for alert in healthy.alerts},
         {fault.id: Traits(fault.touches, fault.reach) for fault in FAULTS},
         profile=Profile.SMOKE,
-        seed=SEED,
+        seed=seed,
         lanes=len(LANES),
         only=(sabotage.alert, *sabotage.beside),
-    )
-    if sabotage.controls:
-        return replace(made, lanes=LANES)
-    trials = [one for one in made.injections if one.control is None]
-    return replace(
-        made,
-        lanes=LANES,
-        injections=tuple(replace(one, lane=lane) for one, lane in zip(trials, LANES, strict=False)),
     )

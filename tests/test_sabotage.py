@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from sabotage_bench import PROJECT, Tried, spoilt, told, try_all
-from sabotages import HEALTHY, MENDED, SABOTAGES, Change, Sabotage
+from sabotage_sink import EVERY, DropsEveryTenth
+from sabotages import HEALTHY, MENDED, SABOTAGES, Change, Means, Sabotage
 
+from harness.model.events import MessageInterfered, Payload
 from harness.model.hops import NEXT_PART
+from harness.model.notifications import RawMessage
 from harness.model.stack import Artifact
+from harness.model.time import Instant
 from harness.model.verdicts import CellStatus, Judgement, Outcome, Verdict
+from harness.observe.channels.registry import CHANNELS
 from harness.observe.folder import write_whole
+from harness.observe.inbox import Inbox
 from harness.run import load_policies
 
 TABLE = PROJECT / "runs" / "sabotage.md"
@@ -63,6 +70,13 @@ def test_a_sabotage_is_red_at_the_right_hop(sabotage: Sabotage, tried: Mapping[s
     }
     assert bad(one.judgement) == expected, told(one)
     assert {alert.alert for alert in one.judgement.alerts} == {sabotage.alert, *sabotage.beside}
+    if sabotage.means is Means.SINK_DROPS:
+        (alert,) = one.judgement.alerts
+        counted = {cell.channel: (cell.expected, cell.expected - cell.delivered) for cell in alert.cells}
+        assert counted == {
+            channel: (sabotage.injections, sabotage.injections // EVERY * (channel in sabotage.ends))
+            for channel in counted
+        }
     if sabotage.ends:
         assert (one.judgement.verdict, one.judgement.exit_code) == (Verdict.FAIL, 1), told(one)
         for channel, hop in sabotage.ends.items():
@@ -118,6 +132,28 @@ def test_a_change_that_finds_no_place_is_told(tmp_path: Path) -> None:
     healthy = load_policies(PROJECT / "policies").policies
     with pytest.raises(AssertionError, match="has 0 x 'nothing of the kind'"):
         spoilt(healthy, (Change("prometheus.yml", "nothing of the kind", ""),), tmp_path / "policies")
+
+
+def test_a_sink_drops_every_tenth_message_that_an_alert_fires() -> None:
+    """Of 20 in three lanes the tenth and the last, only at its channel; what says that it is over is never dropped."""
+    written: list[Payload] = []
+    inbox = Inbox(written.append, CHANNELS)
+    inbox.interfere(DropsEveryTenth.of("ServerDown", ("lane-01", "lane-02", "lane-03"), ["slack"]))
+    numbers = itertools.count()
+
+    def deliver(title: str, channel: str = "slack") -> bool:
+        body = f'{{"attachments": [{{"title": "{title}"}}]}}' if channel == "slack" else f"Subject: {title}\r\n\r\n"
+        inbox.deliver(RawMessage(f"{next(numbers)}", channel, "", Instant.now(), {}, body))
+        return isinstance(written[-1], MessageInterfered)
+
+    dropped = []
+    for number in range(20):
+        lane = f"lane-0{number % 3 + 1}"
+        assert not deliver(f"[FIRING:1] ServerDown {lane}", "email")
+        assert not deliver(f"[FIRING:1] CacheDown {lane}")
+        dropped.append(deliver(f"[FIRING:1] ServerDown {lane}"))
+        assert not deliver(f"[RESOLVED] ServerDown {lane}")
+    assert [number for number, was in enumerate(dropped, 1) if was] == [10, 20]
 
 
 def test_the_table_tells_what_could_not_be_tried() -> None:

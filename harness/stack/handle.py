@@ -104,6 +104,14 @@ class LaneHandle:
         """Starts a component that was held down, and gives it back to its supervisor; nothing if it was not."""
         await self._supervisor(component).let_up()
 
+    async def change_unit(self, component: str, argv: tuple[str, ...]) -> None:
+        """Starts a component anew by a unit of another command line.
+
+        Raises:
+            StackError: it has no unit, or cannot be started by this one.
+        """
+        await self._supervisor(component).change_unit(argv)
+
     async def crash(self, component: str) -> None:
         """Ends a component as `kill -9` does and leaves it to its own restart policy."""
         await self._supervisor(component).crash()

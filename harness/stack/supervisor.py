@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 
@@ -157,6 +158,21 @@ class Supervisor:
             await self._news.wait_for(lambda: self.alive or self._wanted is not _Wanted.RUN)
         if not self.alive and self._is(_Wanted.FAILED):
             raise StackError(f"{self.site.title} could not be started again", output=self.tail())
+
+    async def change_unit(self, argv: tuple[str, ...]) -> None:
+        """Ends it, and starts and keeps it by a unit of another command line.
+
+        Raises:
+            StackError: it has no unit, or cannot be started by this one.
+        """
+        component = self.site.component
+        if component.unit is None:
+            raise StackError(f"{self.site.title} has no unit that could be changed")
+        site = replace(self.site, component=replace(component, unit=replace(component.unit, argv=argv)))
+        launch = self._component.launch(site)
+        await self.hold_down()
+        self._launch = launch
+        await self.let_up()
 
     async def crash(self) -> None:
         """Ends it as `kill -9` does and leaves it to its restart policy; returns when it is gone and that is written.

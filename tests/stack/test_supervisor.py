@@ -111,7 +111,8 @@ class Kind:
 
     def launch(self, site: Site) -> Launch:
         """A program that is never run."""
-        return Launch("double", "a", ("/bin/double",), {}, site.data, site.log, site.address)
+        assert site.component.unit is not None
+        return Launch("double", "a", site.component.unit.argv, {}, site.data, site.log, site.address)
 
     async def ready(self, site: Site) -> str | None:  # noqa: ARG002 - the test says
         """What the test says."""
@@ -287,6 +288,27 @@ async def test_held_down_it_stays_down_until_let_up(stage: Make) -> None:
     await made.until(ComponentRestarted)
     made.crash()
     await made.until(ComponentRestarted, 2)
+
+
+async def test_a_changed_unit_is_what_it_is_started_by(stage: Make) -> None:
+    """It ends, told as expected, and its lives are of the new command line until it is changed back."""
+    made = stage(ALWAYS)
+    await made.up()
+    first = made.runtime.started[0].launch.argv
+    await made.supervisor.change_unit((*first, "--other"))
+    [exited] = await made.until(ComponentExited)
+    assert exited.expected
+    await made.until(ComponentRestarted)
+    made.crash()
+    await made.until(ComponentRestarted, 2)
+    await made.supervisor.change_unit(first)
+    await made.until(ComponentRestarted, 3)
+    assert [life.launch.argv for life in made.runtime.started] == [
+        first,
+        (*first, "--other"),
+        (*first, "--other"),
+        first,
+    ]
 
 
 async def test_holding_down_during_the_pause_wins(stage: Make) -> None:
