@@ -122,7 +122,7 @@ def _add_stack(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "stack",
         "the real components, without a test",
-        "tocsin stack fetch",
+        "tocsin stack fetch, or tocsin stack fetch opensearch filebeat",
         ("terminal", "json"),
         _stack,
     )
@@ -265,7 +265,7 @@ def _stack(arguments: argparse.Namespace) -> int:
     from harness.stack.provision.cache import cached
     from harness.stack.provision.catalog import CATALOG
 
-    names = tuple(package.name for package in CATALOG)
+    names = tuple(arguments.names) or tuple(package.name for package in CATALOG)
     artifacts = cached(names, cache_folder())
     if artifacts is None:
         from harness.stack.provision.fetch import bring

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -394,6 +394,23 @@ def test_stack_fetch_tells_what_the_cache_holds(
         assert json.loads(out) == {"schema": "tocsin/components/1", "components": [row]}
     else:
         assert out.split() == ["redis", "7.0.15", "apt"]
+
+
+def test_stack_fetch_brings_only_what_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names as they were given (the twin: all of them where none was), and an unknown one is a wrong call."""
+    asked: list[Sequence[str]] = []
+
+    def cached(names: Sequence[str], _: Path) -> Mapping[str, Artifact]:
+        asked.append(names)
+        return {}
+
+    monkeypatch.setattr("harness.stack.provision.cache.cached", cached)
+    assert main(["stack", "fetch", "opensearch", "filebeat"]) == 0
+    assert main(["stack", "fetch"]) == 0
+    assert asked[0] == ("opensearch", "filebeat")
+    assert {"prometheus", "opensearch", "chdb"} <= set(asked[1])
+    monkeypatch.undo()
+    assert main(["stack", "fetch", "opensaerch"]) == 2
 
 
 def test_stack_fetch_brings_what_is_missing(
