@@ -346,9 +346,10 @@ def test_the_fast_digest_is_the_digest(one: dict[str, Any]) -> None:
         expected = digest_of(one, TYPED.fields)
     except TypeError:
         expected = UNREADABLE
+    declared = {name: value for name, value in one.items() if name in TYPED.fields}
     digest = digester(TYPED)
-    assert digest(one, True) == expected
-    assert digest(orjson.loads(orjson.dumps(one)), True) == expected
+    assert digest(orjson.loads(orjson.dumps(declared)), True) == expected
+    assert digest(declared, True) == expected
 
 
 def test_an_invalid_record_has_its_digest_too() -> None:
@@ -372,7 +373,7 @@ def test_references_within_a_schema_hold() -> None:
 
 def test_buckets_grow_with_manifests() -> None:
     """So that each fits in memory, and no more files are open than may be."""
-    assert [bucket_count(size) for size in (0, 1, 6_000_001, 10**12)] == [1, 1, 2, 400]
+    assert [bucket_count(size) for size in (0, 1, 1_000_001, 10**12)] == [1, 1, 2, 400]
 
 
 def test_a_damaged_record_is_never_what_it_was(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zlib import crc32
 
 import jsonschema_rs
@@ -23,6 +23,13 @@ BATCH: Final = 256
 
 _SHOWN_FIELDS: Final = 1000
 """More distinct offending fields than this are not told apart: a record may make up its keys."""
+
+
+_SHAPES: Final = 1000
+_BRACE: Final = 123
+
+Line: TypeAlias = "tuple[str, Any, float | None, bytes]"
+"""A line that was read: its identity, its record, the instant before it, the line itself."""
 
 
 @dataclass(slots=True)
@@ -100,18 +107,27 @@ class Checker:
     def read(self, lines: Iterable[bytes]) -> tuple[Seen, list[tuple[int, CopyRow]]]:
         """What the lines amount to, and a copy for each that bears an identity of ours, with its number for sorting."""
         seen = Seen()
-        batches: dict[str, list[tuple[str, Any, float | None, bytes]]] = {}
+        batches: dict[str, list[Line]] = {}
         found: list[tuple[int, CopyRow]] = []
-        sources, last = self._sources, seen.last
+        sources, last, identity = self._sources, seen.last, self._identity
+        loads, count = orjson.loads, 0
         for line in lines:
             if not line:
                 continue
-            seen.lines += 1
-            record, seen_at = _parsed(line)
-            if record is None:
+            count += 1
+            seen_at = None
+            try:
+                if line[0] != _BRACE:
+                    stamp, _, rest = line.partition(b"\t")
+                    seen_at, record = float(stamp), loads(rest)
+                else:
+                    record = loads(line)
+                if "_source" in record:
+                    record = record["_source"]
+                name = identity(record)
+            except (ValueError, TypeError, AttributeError):  # no JSON, no instant before it, no object
                 seen.unreadable += 1
                 continue
-            name = self._identity(record)
             if name is None:
                 seen.nameless += 1
                 continue
@@ -137,6 +153,7 @@ class Checker:
             if len(batch) == BATCH:
                 self._check(source, batch, seen, found)
                 batch.clear()
+        seen.lines = count
         for source, batch in batches.items():
             if batch:
                 self._check(source, batch, seen, found)
@@ -151,54 +168,39 @@ class Checker:
                 return value
         return None
 
-    def _check(
-        self,
-        source: str,
-        batch: Sequence[tuple[str, Any, float | None, bytes]],
-        seen: Seen,
-        found: list[tuple[int, CopyRow]],
-    ) -> None:
-        known = self._known.get(source)
-        valid = [True] * len(batch) if known is None else known.valid([one[1] for one in batch])
-        digest = None if known is None else known.digest
-        refresh, seed, undated = self._refresh, self._seed, 0
-        rows: list[tuple[int, CopyRow]] = []
-        for (name, record, seen_at, _), fits in zip(batch, valid, strict=True):
-            searchable_at = ingested_at(record)
-            if searchable_at is not None:
-                searchable_at += refresh
-                if seen_at is not None and seen_at < searchable_at:
-                    searchable_at = seen_at
-            elif seen_at is not None:
-                searchable_at = seen_at
-            else:
-                undated += 1
-            row = (
-                name,
-                searchable_at,
-                digest(record, fits) if digest is not None else "",
-                fits,
-                _instant(record.get("timestamp")),
-            )
-            rows.append((crc32(name.encode("utf-8", "surrogatepass"), seed), row))
-        found += rows
+    def _check(self, source: str, batch: Sequence[Line], seen: Seen, found: list[tuple[int, CopyRow]]) -> None:
+        """Adds the copies of a batch of one source; takes from its records what their schema does not declare."""
+        known = self._known.get(source, _UNKNOWN)
+        records = [one[1] for one in batch]
+        names = [one[0] for one in batch]
+        searchable = [self._searchable(record, seen_at) for _, record, seen_at, _ in batch]
+        stamped = [_instant(record.get("timestamp")) for record in records]
+        known.strip(records)
+        valid = known.valid(records)
+        if known is not _UNKNOWN and not all(valid):
+            self._offences(source, known, batch, valid, seen)
+        digests = map(known.digest, records, valid)
+        seed = self._seed
+        numbers = [crc32(name.encode("utf-8", "surrogatepass"), seed) for name in names]
+        found += zip(numbers, zip(names, searchable, digests, valid, stamped, strict=True), strict=True)
+        undated = searchable.count(None)
         if undated:
             seen.undated[source] += undated
-        if known is not None and not all(valid):
-            self._offences(source, known, batch, valid, seen)
         if self._draw and source:
-            self._draw_from(source, batch, rows, seen)
+            self._draw_from(source, batch, numbers, seen)
 
-    def _draw_from(
-        self,
-        source: str,
-        batch: Sequence[tuple[str, Any, float | None, bytes]],
-        rows: Sequence[tuple[int, CopyRow]],
-        seen: Seen,
-    ) -> None:
+    def _searchable(self, record: dict[str, Any], seen_at: float | None) -> float | None:
+        """Since when a search can find a record: by what the store says, or by who has found it, whichever is first."""
+        at = ingested_at(record)
+        if at is None:
+            return seen_at
+        at += self._refresh
+        return at if seen_at is None or at < seen_at else seen_at
+
+    def _draw_from(self, source: str, batch: Sequence[Line], numbers: Sequence[int], seen: Seen) -> None:
         drawn = seen.drawn.setdefault(source, [])
         limit = drawn[-1][0] if len(drawn) >= self._draw else 1 << 32
-        more = [(key, batch[at][3]) for at, (key, _) in enumerate(rows) if key < limit]
+        more = [(key, batch[at][3]) for at, key in enumerate(numbers) if key < limit]
         if more:
             seen.drawn[source] = heapq.nsmallest(self._draw, [*drawn, *more], key=itemgetter(0))
 
@@ -206,7 +208,7 @@ class Checker:
     def _offences(
         source: str,
         known: _Known,
-        batch: Sequence[tuple[str, Any, float | None, bytes]],
+        batch: Sequence[Line],
         valid: Sequence[bool],
         seen: Seen,
     ) -> None:
@@ -219,15 +221,32 @@ class Checker:
 
 
 class _Known:
-    """A schema, ready to check with."""
+    """A schema, ready to check with; without one, what takes everything for valid and digests nothing."""
 
-    def __init__(self, schema: RecordSchema) -> None:
-        document = dict(schema.document)
+    def __init__(self, schema: RecordSchema | None) -> None:
+        document = {} if schema is None else dict(schema.document)
         self._one = jsonschema_rs.Draft202012Validator(document)
-        self._many = jsonschema_rs.Draft202012Validator({"type": "array", "items": _embedded(document)})
-        self.digest: Digest = digester(schema)
+        # A schema within another keeps its own base, so that its references start at itself.
+        embedded = {"$id": "urn:tocsin:record", **document}
+        self._many = jsonschema_rs.Draft202012Validator({"type": "array", "items": embedded})
+        self._fields = None if schema is None else schema.fields
+        self._others: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.digest: Digest = (lambda _, __: "") if schema is None else digester(schema)
 
-    def valid(self, records: list[Any]) -> list[bool]:
+    def strip(self, records: list[dict[str, Any]]) -> None:
+        """Takes away what the schema does not declare: shippers and stores add to a record what is not the writer's."""
+        others = self._others
+        for record in records:
+            shape = tuple(record)
+            extra = others.get(shape)
+            if extra is None:
+                extra = () if self._fields is None else tuple(name for name in shape if name not in self._fields)
+                if len(others) < _SHAPES:
+                    others[shape] = extra
+            for name in extra:
+                del record[name]
+
+    def valid(self, records: list[dict[str, Any]]) -> list[bool]:
         """Of each record, whether the schema allows it."""
         if self._many.is_valid(records):
             return [True] * len(records)
@@ -238,9 +257,7 @@ class _Known:
         return {_named(error) for error in self._one.iter_errors(record)}
 
 
-def _embedded(document: dict[str, Any]) -> dict[str, Any]:
-    """A schema as part of another: its references start at itself, so it keeps its own base."""
-    return {"$id": "urn:tocsin:record", **document}
+_UNKNOWN = _Known(None)
 
 
 def _named(error: jsonschema_rs.ValidationError) -> str:
@@ -262,27 +279,31 @@ def ingested_at(record: Any) -> float | None:
 
 
 def _instant(text: object) -> float | None:
+    """Unix seconds of a time as records and stores write it; a time without a zone is taken for UTC."""
     if type(text) is not str:
         return None
     try:
-        at = datetime.fromisoformat(text)
+        if text[19:20] == "." and text[-1] == "Z":
+            return _SECONDS[text[:19]] + float(text[19:-1])
+        return _parsed(text)
     except ValueError:
         return None
+
+
+def _parsed(text: str) -> float:
+    at = datetime.fromisoformat(text)
     return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
 
 
-def _parsed(line: bytes) -> tuple[Any, float | None]:
-    """The record of a line, None where it is none; and the instant before it."""
-    seen_at = None
-    try:
-        if line[0] != 123:  # not a brace: an instant and a tab come first
-            stamp, tab, rest = line.partition(b"\t")
-            if tab:
-                line, seen_at = rest, float(stamp)
-        record = orjson.loads(line)
-    except ValueError:
-        return None, None
-    if type(record) is not dict:
-        return None, None
-    hit = record.get("_source")
-    return (hit if type(hit) is dict else record), seen_at
+class _Seconds(dict[str, float]):
+    """The whole seconds of times, each read once: records come by the thousand a second."""
+
+    def __missing__(self, text: str) -> float:
+        at = _parsed(text)
+        if len(self) >= _SHAPES:
+            self.clear()
+        self[text] = at
+        return at
+
+
+_SECONDS = _Seconds()

@@ -14,7 +14,7 @@ import orjson
 
 from harness.model.records import RecordSchema, digest_of
 
-Digest: TypeAlias = Callable[[Any, bool], str]
+Digest: TypeAlias = Callable[[dict[str, Any], bool], str]
 """The digest of a record of one source, of which is known whether its schema allows it."""
 
 UNREADABLE: Final = "?"
@@ -25,37 +25,41 @@ _SORTED: Final = orjson.OPT_SORT_KEYS
 
 
 def digester(schema: RecordSchema) -> Digest:
-    """What computes the digest of the records of a schema."""
-    properties = schema.document.get("properties", {})
-    fields, names = schema.fields, tuple(sorted(schema.fields))
-    suspect = tuple(name for name in names if not _without_numbers(properties[name]))
+    """What computes the digest of the records of a schema.
+
+    It takes a record that holds declared fields alone, and may change it.
+    """
+    properties, fields = schema.document.get("properties", {}), schema.fields
+    suspect = tuple(name for name in sorted(fields) if not _without_numbers(properties[name]))
     dumps, blake2b = orjson.dumps, hashlib.blake2b
 
-    def digest(record: Any, valid: bool) -> str:
+    def digest(record: dict[str, Any], valid: bool) -> str:
         try:
             if not valid:
                 return digest_of(record, fields)
-            declared = record if record.keys() <= fields else {one: record[one] for one in names if one in record}
             for name in suspect:
-                if _may_differ(declared.get(name)):
+                value = record.get(name)
+                kind = type(value)
+                if kind is str or value is None:
+                    continue
+                if kind is float:
+                    if value.is_integer():
+                        record[name] = int(value)
+                elif (kind is dict or kind is list) and _may_hold_numbers(value):
                     return digest_of(record, fields)
-            return blake2b(dumps(declared, option=_SORTED), digest_size=8).hexdigest()
+            return blake2b(dumps(record, option=_SORTED), digest_size=8).hexdigest()
         except (TypeError, RecursionError):
             return UNREADABLE
 
     return digest
 
 
-def _may_differ(value: Any) -> bool:
-    """Whether a value may hold a float without a fraction."""
-    kind = type(value)
-    if kind is float:
-        return bool(value.is_integer())
-    if kind is dict:
-        value = value.values()
-    elif kind is not list:
-        return False
-    return any(type(one) is not str for one in value)
+def _may_hold_numbers(value: Any) -> bool:
+    """Whether something else than texts stands in an object or a list."""
+    for one in value.values() if type(value) is dict else value:  # noqa: SIM110 - twice as fast as `any` here
+        if type(one) is not str:
+            return True
+    return False
 
 
 def _without_numbers(property_schema: object) -> bool:

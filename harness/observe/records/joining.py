@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from harness.model.records import UNKNOWN_DIGEST, WITHDRAWN
+from harness.model.records import WITHDRAWN
 from harness.observe.records.fates import CopyRow, Fate, fate_of
 from harness.observe.records.settings import Settings
-from harness.observe.records.tally import EXAMPLES, Tally
+from harness.observe.records.tally import Tally
 
 _GOOD = Fate.IN_TIME
 
@@ -26,46 +26,46 @@ def join(
         wanted: identities that the control has drawn: what was announced of them comes back too.
     """
     book, withdrawn, repeated = _book(announced)
-    copies = _copies(found)
+    copies, more = _copies(found)
     tallies: dict[str, Tally] = {}
-    counts: dict[tuple[str, str, str, str], int] = {}
-    since, until, looked_at, allowance = (
-        settings.since,
-        settings.until,
-        settings.looked_at,
-        settings.allowance_seconds,
-    )
+    counts: dict[tuple[str, Fate, str, str], int] = {}
+    since, until, windows = settings.since, settings.until, settings.windows
+    looked_at, allowance = settings.looked_at, settings.allowance_seconds
     for name, (_, stamp, source, lane, level, digest) in book.items():
-        at = float(stamp)
-        mine = copies.pop(name, ())
+        try:
+            at = float(stamp)
+        except ValueError:
+            at = settings.since  # its writer wrote nonsense: it was announced, and nobody knows when
+        row = copies.pop(name, None)
+        mine = () if row is None else (row,) if name not in more else (row, *more.pop(name))
         if not since <= at < until:
             continue
         tally = tallies.get(source)
         if tally is None:
             tally = tallies[source] = Tally()
-        if not mine and name in withdrawn:
+        if row is None and name in withdrawn:
             tally.withdrawn += 1
             continue
         fate, delay = fate_of(at, digest, mine, looked_at=looked_at, allowance=allowance)
         key = (source, fate, lane, level)
         counts[key] = counts.get(key, 0) + 1
-        if mine:
-            _found(tally, at, digest, mine, delay)
+        if row is not None:
+            tally.copies(at, digest, mine, delay)
         if fate is not _GOOD:
-            _example(tally, fate, name)
-        for number, window in enumerate(settings.windows):
+            tally.example(fate, name)
+        for number, window in enumerate(windows):
             if window.covers(lane, at):
                 tally.in_windows[number, fate.value] += 1
         if name in wanted:
             tally.drawn.append((name, at, digest, level, fate.value, len(mine)))
-    for (source, fate_name, lane, level), count in counts.items():
-        tallies[source].fates[Fate(fate_name).value, lane, level] = count
+    for (source, fate, lane, level), count in counts.items():
+        tallies[source].fates[fate.value, lane, level] = count
     for source, count in repeated.items():
         tallies.setdefault(source, Tally()).repeated = count
     if copies:
         stray = tallies.setdefault("", Tally())
-        for name, mine in copies.items():
-            stray.fates["", "", name.rpartition("/")[0]] += len(mine)
+        for name in copies:
+            stray.fates["", "", name.rpartition("/")[0]] += 1 + len(more.get(name, ()))
     return tallies
 
 
@@ -86,32 +86,12 @@ def _book(announced: Iterable[bytes]) -> tuple[dict[str, list[str]], set[str], d
     return book, withdrawn, repeated
 
 
-def _copies(found: Iterable[Iterable[CopyRow]]) -> dict[str, list[CopyRow]]:
-    """What was found by identity."""
-    copies: dict[str, list[CopyRow]] = {}
+def _copies(found: Iterable[Iterable[CopyRow]]) -> tuple[dict[str, CopyRow], dict[str, list[CopyRow]]]:
+    """The first copy that was found of each identity, and the further ones of those that have them."""
+    copies: dict[str, CopyRow] = {}
+    more: dict[str, list[CopyRow]] = {}
     for some in found:
         for row in some:
-            name = row[0]
-            if name in copies:
-                copies[name].append(row)
-            else:
-                copies[name] = [row]
-    return copies
-
-
-def _found(tally: Tally, at: float, digest: str, mine: list[CopyRow] | tuple[()], delay: float | None) -> None:
-    tally.found += len(mine)
-    tally.surplus += len(mine) - 1
-    if digest == UNKNOWN_DIGEST:
-        tally.undigested += 1
-    if delay is not None:
-        tally.delayed(delay)
-    for row in mine:
-        if row[4] is not None:
-            tally.skew = max(tally.skew, abs(row[4] - at))
-
-
-def _example(tally: Tally, fate: Fate, name: str) -> None:
-    named = tally.examples.setdefault(fate.value, [])
-    if len(named) < EXAMPLES:
-        named.append(name)
+            if copies.setdefault(row[0], row) is not row:
+                more.setdefault(row[0], []).append(row)
+    return copies, more

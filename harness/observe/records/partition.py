@@ -15,8 +15,8 @@ from zlib import crc32
 
 from harness.observe.records.fates import CopyRow
 
-BUCKET_BYTES: Final = 6_000_000
-"""How many bytes of manifests should come to a bucket: some 60,000 records, which take 40 MB while they are joined."""
+BUCKET_BYTES: Final = 1_000_000
+"""How many bytes of manifests should come to a bucket: some 10,000 records, few enough for a processor's cache."""
 
 MOST_BUCKETS: Final = 400
 """More are never made: each takes two open files in every process."""

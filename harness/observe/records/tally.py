@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Final, Self, TypeAlias
 
 from harness.model.audit import Fates
-from harness.observe.records.fates import Fate
+from harness.model.records import UNKNOWN_DIGEST
+from harness.observe.records.fates import CopyRow, Fate
 
 EXAMPLES: Final = 5
 """How many identities of each bad fate are named."""
@@ -60,12 +62,33 @@ class Tally:
             self.examples[fate] = sorted([*self.examples.get(fate, ()), *names])[:EXAMPLES]
         self.drawn += other.drawn
 
-    def delayed(self, seconds: float) -> None:
-        """Counts a delay."""
-        scaled = seconds * 1000 if seconds < FINE_SECONDS else math.ceil(seconds) * 1000
-        self.delays[math.ceil(scaled)] += 1
-        self.earliest = min(self.earliest, seconds)
-        self.latest = max(self.latest, seconds)
+    def copies(self, at: float, digest: str, rows: Sequence[CopyRow], delay: float | None) -> None:
+        """Counts what was found of a record: its copies, their timestamps, its delay where that is known."""
+        if len(rows) > 1:
+            self.surplus += len(rows) - 1
+        self.found += len(rows)
+        if digest == UNKNOWN_DIGEST:
+            self.undigested += 1
+        for row in rows:
+            stamped_at = row[4]
+            if stamped_at is not None:
+                skew = stamped_at - at if stamped_at > at else at - stamped_at
+                if skew > self.skew:  # noqa: PLR1730 - half of what `max` costs, for every record
+                    self.skew = skew
+        if delay is None:
+            return
+        milliseconds = ceil(delay * 1000) if delay < FINE_SECONDS else ceil(delay) * 1000
+        self.delays[milliseconds] = self.delays.get(milliseconds, 0) + 1
+        if delay < self.earliest:  # noqa: PLR1730 - as above
+            self.earliest = delay
+        if delay > self.latest:  # noqa: PLR1730 - as above
+            self.latest = delay
+
+    def example(self, fate: Fate, name: str) -> None:
+        """Names a record of a bad fate, while there are few."""
+        named = self.examples.setdefault(fate.value, [])
+        if len(named) < EXAMPLES:
+            named.append(name)
 
     def total(self) -> Fates:
         """All records together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, TypeAlias
+from zlib import crc32
 
 from harness.observe.records.checks import Checker, Seen
 from harness.observe.records.joining import join
@@ -12,7 +13,6 @@ from harness.observe.records.partition import (
     announced_lines,
     chunks,
     found_rows,
-    identity_number,
 )
 from harness.observe.records.settings import Settings
 from harness.observe.records.tally import Tally
@@ -54,25 +54,26 @@ class Tasks:
             OSError: it cannot be read, or the audit's folder not written.
         """
         told = Announcements()
-        count, seed = self._settings.buckets, self._settings.seed
+        count, seed = self._settings.buckets, self._settings.seed & 0xFFFFFFFF
         epoch = b"\n"
         for chunk in chunks(path, start, end):
             lines = chunk.split(b"\n")
             lines.pop()  # nothing, or what a writer that was killed has left: half a line announces nothing
             sorted_lines: list[list[bytes]] = [[] for _ in range(count)]
             for line in lines:
-                name, _, rest = line.partition(b"\t")
-                if not name.startswith(epoch) or b"/" in name[len(epoch) :]:
+                name = line[: line.find(b"\t")]
+                if name[: name.rfind(b"/") + 1] != epoch:
                     if not _is_announcement(line):
                         told.broken.append(f"{path.name}: {line[:60].decode(errors='replace')!r}")
                         continue
                     epoch = name[: name.rfind(b"/") + 1]
-                    told.epochs.setdefault(epoch[:-1].decode(errors="replace"), rest.split(b"\t")[1].decode())
-                elif rest.count(b"\t") != 4 or not _is_instant(rest[: rest.find(b"\t")]):
+                    source = line.split(b"\t")[2].decode(errors="replace")
+                    told.epochs.setdefault(epoch[:-1].decode(errors="replace"), source)
+                elif line.count(b"\t") != 5:
                     told.broken.append(f"{path.name}: {line[:60].decode(errors='replace')!r}")
                     continue
-                sorted_lines[identity_number(name, seed) % count].append(line)
-                told.lines += 1
+                sorted_lines[crc32(name, seed) % count].append(line)
+            told.lines += len(lines)
             self._buckets.announcements(sorted_lines)
         self._buckets.flush()
         return told
