@@ -252,10 +252,10 @@ def _given_up(told: Record) -> Iterator[_Reason]:
         said = [line.removeprefix("  | ") for line in others if line.startswith("  | ")]
         injections = sum(story.planned.lane == lane for story in told.stories)
         scenes = sum(scene.plan.lane == lane for scene in told.scenes)
-        untried = f"{injections} injections" + (f" and {scenes} scenes" if scenes else "")
+        untried = f"injections that were not tried: {injections}" + (f", scenes: {scenes}" if scenes else "")
         short = f"{lane} did not come up: {first}"
         last = f"; its last line: {said[-1]}" if said else ""
-        yield _Reason(Verdict.UNVERIFIED, f"{short}{last}; {untried} of it were not tried", short)
+        yield _Reason(Verdict.UNVERIFIED, f"{short}{last}; {untried}", short)
 
 
 def _of_targets(told: Record, targets: Sequence[TargetVerdict]) -> Iterator[_Reason]:

@@ -15,12 +15,13 @@ from harness.model.events import Payload, Progress, Starved
 from harness.observe import starvation
 from harness.observe.starvation import Breach, CpuTimes, Reading, StarvationWatch, Windows, breaches, late_tick
 
-BEFORE = Reading(1000.0, 50.0, CpuTimes(100, 10_000), None)
+BEFORE = Reading(1000.0, 50.0, CpuTimes(100, 10_000), None, 7.0)
 
 
 def after(**change: object) -> Reading:
     """The machine a second after `BEFORE`, idle but for what is changed."""
     values: dict[str, object] = {"wall": 1001.0, "monotonic": 51.0, "cpu": CpuTimes(100, 10_200), "runnable": 1.0}
+    values["io_stalled"] = 7.02
     return Reading(**{**values, **change})  # type: ignore[arg-type]
 
 
@@ -30,6 +31,8 @@ def after(**change: object) -> Reading:
         (after(cpu=CpuTimes(200, 10_200)), "steal", 0.5),
         (after(cpu=CpuTimes(300, 10_200)), "steal", 1.0),
         (after(runnable=32.0), "run-queue", 16.0),
+        (after(io_stalled=7.9375), "io-pressure", 0.9375),
+        (after(io_stalled=8.0), "io-pressure", 1.0),
         (after(wall=1001.0625), "clock-step", 0.0625),
         (after(wall=1000.5), "clock-step", 0.5),
         (after(wall=400.0), "clock-step", 601.0),
@@ -50,6 +53,10 @@ def test_a_limit_is_passed_where_it_says(reading: Reading, what: str, value: flo
         after(cpu=CpuTimes(199, 10_200)),  # half a core stolen, almost
         after(runnable=10.0),  # two cores at 90 % with eight busy neighbours
         after(runnable=31.9),
+        after(io_stalled=7.23),  # the busiest second of a smoke run
+        after(io_stalled=7.89),
+        after(io_stalled=None),
+        after(io_stalled=6.0),  # a counter that goes backwards
         after(wall=1001.0005),  # NTP slewing at its fastest
         after(wall=1001.04),
         after(cpu=CpuTimes(90, 10_200)),  # a kernel whose steal goes backwards
@@ -154,8 +161,13 @@ async def test_an_ordinary_pause_is_not_seen() -> None:
     assert of(events, "loop-lag") == []
 
 
-def proc(folder: Path, *, steal: int, total: int, runnable: int) -> None:
-    """A kernel's own account, made up."""
+def proc(folder: Path, *, steal: int, total: int, runnable: int, stalled: float = 0.0) -> None:
+    """A kernel's own account, made up; `stalled` is in seconds."""
+    (folder / "pressure").mkdir(exist_ok=True)
+    (folder / "pressure" / "io").write_text(
+        f"some avg10=0.00 avg60=0.00 avg300=0.00 total={stalled * 1e6:.0f}\n"
+        "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+    )
     (folder / "stat").write_text(f"cpu  0 0 0 {total - steal} 0 0 0 {steal} 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n")
     (folder / "loadavg").write_text(f"0.41 0.74 0.43 {runnable}/95 11340\n")
 
@@ -167,9 +179,11 @@ async def test_the_kernels_account_is_read(tmp_path: Path, monkeypatch: pytest.M
     events: list[Payload] = []
     proc(tmp_path, steal=0, total=1000, runnable=40)
     async with StarvationWatch(events.append, proc=tmp_path):
-        proc(tmp_path, steal=90, total=1100, runnable=40)
+        proc(tmp_path, steal=90, total=1100, runnable=40, stalled=1000)
         await free(0.3)
     assert [round(window.value, 2) for window in of(events, "steal")] == [0.9]
+    (disk,) = of(events, "io-pressure")
+    assert disk.value > disk.limit == starvation.IO_PRESSURE_RATIO
     assert [window.value for window in of(events, "run-queue")] == [20.0]
 
 
@@ -179,8 +193,24 @@ async def test_a_kernel_that_does_not_tell_is_noted(tmp_path: Path) -> None:
     async with StarvationWatch(events.append, proc=tmp_path):
         await free(0.1)
     assert [event.text for event in events if isinstance(event, Progress)] == [
-        f"starvation by steal and run-queue cannot be noticed here: {tmp_path} does not tell"
+        f"starvation by steal, run-queue, io-pressure cannot be noticed here: {tmp_path} does not tell"
     ]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "full avg10=0.00 total=1\n", "some avg10=0.00\n", "some total=x\n", "some x\n"]
+)
+async def test_a_kernel_without_pressure_is_noted_once(text: str | None, tmp_path: Path) -> None:
+    """No file, or one of another form: one sentence names it, the other limits are watched as ever."""
+    events: list[Payload] = []
+    proc(tmp_path, steal=0, total=1000, runnable=1)
+    pressure = tmp_path / "pressure" / "io"
+    pressure.unlink() if text is None else pressure.write_text(text)
+    async with StarvationWatch(events.append, proc=tmp_path):
+        await free(0.1)
+    told = [event.text for event in events if isinstance(event, Progress)]
+    assert told == [f"starvation by io-pressure cannot be noticed here: {tmp_path} does not tell"]
+    assert of(events, "io-pressure") == []
 
 
 async def test_this_kernel_tells() -> None:

@@ -77,7 +77,7 @@ def test_it_is_named_with_its_last_line_and_counted() -> None:
     (reason,) = [one for one in judgement.reasons if one.startswith(LANE)]
     assert reason == (
         "lane-01 did not come up: mysql of lane lane-01 ended with code 1 before it was ready; "
-        "its last line: unknown variable 'nonsense'; 2 injections of it were not tried"
+        "its last line: unknown variable 'nonsense'; injections that were not tried: 2"
     )
     assert "lane-01 did not come up: mysql of lane lane-01" in judgement.headline
     assert (judgement.planned, judgement.tried, judgement.failed) == (6, 4, 0)
