@@ -18,7 +18,7 @@ from harness.stack.readiness import told, until_ready
 from harness.stack.runtimes import Launch, Runtime
 from harness.stack.site import Site
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 _STOP_SECONDS = 5.0
 _TOOL_SECONDS = 900.0
 
