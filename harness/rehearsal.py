@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from harness.bookkeeping import Bookkeeping, provide
 from harness.drive.conduct import conduct
 from harness.drive.disturbance import disturbs
 from harness.drive.faults.registry import FAULTS
 from harness.drive.interruption import Interruption
 from harness.drive.journal import UNDO, Journal, take_back
+from harness.drive.keeping import Sizes
 from harness.drive.load.locust import LocustLoad
 from harness.drive.plan.timetable import ALONE, PLAYED, STAGE
 from harness.drive.playing import Company, play
@@ -23,17 +25,18 @@ from harness.drive.scenes.registry import SCENES
 from harness.drive.surroundings import Limits, Surroundings
 from harness.errors import HarnessError, LedgerError, StackError
 from harness.model.events import FindingNoted, HopsRead, Payload, Progress, Rewired, StageEnded, StageStarted
-from harness.model.plan import Injection, Timetable
+from harness.model.plan import Injection, Profile, Timetable
 from harness.model.policy import Policies
 from harness.model.stack import Address, Artifact
 from harness.observe.census import take_census
 from harness.observe.certificates import write_certificate
 from harness.observe.channels import Sink
 from harness.observe.channels.registry import CHANNELS
+from harness.observe.ears import InboxEars
 from harness.observe.far_ends import FarEnds
 from harness.observe.folder import unwritable, write_whole
 from harness.observe.hops import read_hops, wait_quiet
-from harness.observe.inbox import Inbox, Interference
+from harness.observe.inbox import Inbox
 from harness.observe.ledger import Ledger
 from harness.observe.planting import Planting
 from harness.observe.props import StackProps
@@ -42,8 +45,7 @@ from harness.observe.redaction import redact_file
 from harness.observe.starvation import StarvationWatch
 from harness.policy.rewire.rewiring import Rewiring, rewire
 from harness.stack.guard import Guard, abandoned
-from harness.stack.layout import Layout, artifacts_needed, lay_out
-from harness.stack.provision.fetch import fetch
+from harness.stack.layout import Layout, lay_out
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.site import Site
 from harness.stack.stack import Stack
@@ -81,7 +83,7 @@ class Script:
 class Standing:
     """A stack that stands. `rewired` makes the copy of what is rehearsed, for this stack; `copy` is what it began with.
 
-    `over` is set when the load has ended, and the drills must.
+    `over` is set when the load has ended, and the drills must. `books` follow the records.
     """
 
     stack: Stack
@@ -91,6 +93,9 @@ class Standing:
     runtime: ProcessRuntime
     rewired: Callable[[], Rewiring]
     copy: Rewiring
+    guard: Guard
+    load: LocustLoad
+    books: Bookkeeping
 
 
 class Rehearsal:
@@ -127,7 +132,9 @@ class Rehearsal:
         try:
             async with AsyncExitStack() as exits:
                 with self._interruption.stops(task):
-                    await self.drill(await self._stand_up(exits))
+                    standing = await self._stand_up(exits)
+                    await self.drill(standing)
+                    await self._reckon(standing)
         except (asyncio.CancelledError, HarnessError) as error:
             failure = self._interruption.told(error)
             if failure is error:
@@ -153,14 +160,18 @@ class Rehearsal:
             yield await self._stand_up(exits)
 
     async def _stand_up(self, exits: AsyncExitStack) -> Standing:
-        artifacts = await fetch(artifacts_needed(self._policies), self._script.cache, self._say)
+        script = self._script
+        provided = await provide(script.policies, script.cache, self._say)
+        self._policies = provided.policies
+        books = Bookkeeping(script.run, script.folder, script.policies, provided, self._write, script.timetable.seed)
+        self._ledger.subscribe(books.note)
         await self._clear_after_the_dead()
         guard = await exits.enter_async_context(Guard.open(self._script.run, self._script.cache))
         exits.callback(self._redact_logs)
         inbox = Inbox(self._write, CHANNELS)
         exits.callback(inbox.close)
         authority, sinks = await self._open_sinks(exits, inbox, guard.sandbox)
-        layout = self._lay_out(artifacts, guard, authority)
+        layout = self._lay_out(provided.artifacts, guard, authority, books.manifests)
         exits.callback(layout.close)
         alertmanager = _site_of(layout, "alertmanager")
         recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._write))
@@ -178,7 +189,7 @@ class Rehearsal:
         await stack.up(copies[-1].files, again=again)
         load = LocustLoad()
         exits.push_async_callback(self._stop_load, load)
-        await self._drive_load(load, runtime, stack, guard)
+        await self._drive_load(load, runtime, stack, guard, books)
         await stack.wait_first_scrape()
         await load.flowing(_FLOWING_SECONDS, minimum=5)
         await self._wait_quiet_everywhere(stack)
@@ -189,7 +200,7 @@ class Rehearsal:
         watching = asyncio.create_task(load.ended(), name="watch over the load")
         watching.add_done_callback(lambda _: over.set())
         exits.callback(watching.cancel)
-        return Standing(stack, inbox, guard.sandbox, over, runtime, rewired, copies[-1])
+        return Standing(stack, inbox, guard.sandbox, over, runtime, rewired, copies[-1], guard, load, books)
 
     async def _clear_after_the_dead(self) -> None:
         """Takes back what runs that died may have left in place, then removes their sandboxes."""
@@ -213,7 +224,9 @@ class Rehearsal:
             sinks[channel.name] = sink
         return certificate.authority, sinks
 
-    def _lay_out(self, artifacts: Mapping[str, Artifact], guard: Guard, authority: Path) -> Layout:
+    def _lay_out(
+        self, artifacts: Mapping[str, Artifact], guard: Guard, authority: Path, manifests: Path | None
+    ) -> Layout:
         trust = {"SSL_CERT_FILE": str(authority)}
         layout = lay_out(
             self._policies,
@@ -224,6 +237,7 @@ class Rehearsal:
             logs=self._script.folder / "logs",
             cache=self._script.cache,
             environment={"alertmanager": trust, "dead-mans-listener": trust},
+            manifests=manifests,
         )
         for of_lane in layout.secrets.values():
             self._ledger.redactor.learn(value for name, value in of_lane.items() if "password" in name)
@@ -250,19 +264,22 @@ class Rehearsal:
             write_whole(self._script.folder / "rewired" / name, self._ledger.redactor.text(text))
         return copy
 
-    async def _drive_load(self, load: LocustLoad, runtime: ProcessRuntime, stack: Stack, guard: Guard) -> None:
-        subject = next((c.name for c in self._policies.components if c.kind == "subject"), None)
-        if subject is None:
+    async def _drive_load(
+        self, load: LocustLoad, runtime: ProcessRuntime, stack: Stack, guard: Guard, books: Bookkeeping
+    ) -> None:
+        doors, announcing = books.doors(stack)
+        if not doors:
             raise StackError("the policies declare no component of kind subject", hint="name one in stack.yaml")
         await load.start(
             runtime,
-            {lane.name: lane.addresses[subject] for lane in stack.lanes},
+            doors,
             locustfile=self._script.locustfile,
             users_per_lane=USERS_PER_LANE,
             samples=self._script.folder / "logs" / "load-samples.jsonl",
             log=self._script.folder / "logs" / "locust.log",
             directory=guard.sandbox / "locust",
             environment=guard.environment,
+            announcing=announcing,
         )
 
     async def _wait_quiet_everywhere(self, stack: Stack) -> None:
@@ -304,7 +321,7 @@ class Rehearsal:
                 world = Surroundings(
                     faults=_FAULTS,
                     lane_control=stack.lane,
-                    ears=_InboxEars(standing.inbox),
+                    ears=InboxEars(standing.inbox),
                     write=self._write,
                     journal=journal,
                     read_hops=partial(self._read_hops, prometheus),
@@ -335,6 +352,13 @@ class Rehearsal:
             await asyncio.wait({planting})
         for counted in await take_census(prometheus, since_wall=since_wall, until_wall=time.time()):
             self._write(counted)
+
+    async def _reckon(self, standing: Standing) -> None:
+        """What became of the run's records, once nobody writes any more; then, whether stores keep what they have."""
+        await standing.load.stop()
+        await standing.books.audit(standing.stack)
+        sizes = Sizes.FULL if self._script.timetable.profile is Profile.NIGHTLY else Sizes.GATE
+        await standing.books.keep(standing.runtime, standing.guard, self._script.cache, sizes)
 
     def _company(self, stack: Stack, runtime: ProcessRuntime, copy: Rewiring) -> Company:
         """What scenes need beside what injections need."""
@@ -376,21 +400,6 @@ class Rehearsal:
 
     def _progress(self, text: str) -> None:
         self._write(Progress(text))
-
-
-class _InboxEars:
-    """The inbox as the conductor hears it."""
-
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
-        self.heard = inbox.heard
-        self.caught = inbox.caught
-
-    def interfere(self, injection: Injection, until_wall: float | None) -> Callable[[], None]:
-        assert injection.control is not None
-        interference = Interference(injection.lane, injection.alert, injection.control, until_wall)
-        self._inbox.interfere(interference)
-        return partial(self._inbox.clear, interference)
 
 
 def _site_of(layout: Layout, kind: str) -> Site:

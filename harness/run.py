@@ -14,11 +14,13 @@ from harness import __version__
 from harness.drive.casting import Cast
 from harness.drive.faults.registry import FAULTS
 from harness.drive.interruption import Interruption
+from harness.drive.plan.shapes import SHAPES
 from harness.drive.plan.timetable import plan
 from harness.drive.scenes.registry import planned
 from harness.errors import Defect, HarnessError, LedgerError
 from harness.model.events import Event, RunEnded, RunStarted
 from harness.model.plan import Profile, Timetable, Traits
+from harness.model.policy import RECORD_KINDS
 from harness.observe.channels.registry import CHANNELS
 from harness.observe.declaration import declare
 from harness.observe.folder import attempt, commit_of, new_folder, point_latest, write_whole
@@ -88,7 +90,8 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
         HarnessError: what kept the run from its end, where the ledger cannot take it.
     """
     loaded = load_policies(options.policies)
-    policies = loaded.policies
+    follows_records = SHAPES[Profile(options.profile)].records and not options.only
+    policies = loaded.policies if follows_records else loaded.policies.without(RECORD_KINDS)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     scenes, left_out = planned(Cast(policies, options.only))
     timetable = plan(

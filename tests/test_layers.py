@@ -11,7 +11,7 @@ import pytest
 HARNESS = Path(__file__).parent.parent / "harness"
 ROOMS = ("model", "policy", "stack", "drive", "observe", "verdict", "report")
 EVERYWHERE = {"errors", "model"}
-DOORS = {"run", "rehearsal", "audit", "cli", "pytest_plugin", "doctor", "__main__"}
+DOORS = {"run", "rehearsal", "bookkeeping", "audit", "cli", "pytest_plugin", "doctor", "__main__"}
 SIBLINGS = (
     "drive/faults",
     "drive/keeping",
@@ -42,7 +42,7 @@ SHARED = {
         "repositories",
         "source",
         "trust",
-    },  # fmt: skip
+    },
     "verdict/targets": {"registry"},
     "report": {"audited", "timeline", "recorded", "registry"},
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -230,6 +230,10 @@ class ComponentPolicy:
     command: tuple[str, ...] = ()
 
 
+RECORD_KINDS: Final = frozenset({"nginx", "emitter", "filebeat", "elasticsearch", "clickhouse", "influxdb"})
+"""Kinds of component that only write, ship and keep records: no alert depends on them, a run can do without."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policies:
     """Everything in a policies folder, parsed and consistent.
@@ -270,6 +274,10 @@ class Policies:
             KeyError: its priority promises nothing.
         """
         return self.priorities[drill.priority].channels if drill.channels is None else drill.channels
+
+    def without(self, kinds: Collection[str]) -> Policies:
+        """The same policies of a stack that has no components of these kinds."""
+        return replace(self, components=tuple(one for one in self.components if one.kind not in kinds))
 
     def alert(self, name: str) -> Alert:
         """The alert of that name.

@@ -27,6 +27,7 @@ class Shape:
         every_fault: whether the faults are tried that a drill reserves for the night.
         hard_stop: how long the drills may take; what was not tried then is unverified.
         scenes: whether scenes are played, too.
+        records: whether records are followed from their writers to the stores, and stores are kept.
     """
 
     injections: int
@@ -37,6 +38,7 @@ class Shape:
     every_fault: bool = False
     hard_stop: timedelta = timedelta(seconds=300)
     scenes: bool = False
+    records: bool = False
 
     def chosen(
         self, drills: Sequence[Drill], costs: Mapping[str, timedelta], traits: Mapping[str, Traits]
@@ -83,7 +85,7 @@ SHAPES: Mapping[Profile, Shape] = {
     ),
     # 93 are the least of which one may fail and the lower bound is still at 95 %. With 153, of which three may, a
     # pipeline of 99.5 % passes in 99 % of all gates instead of 92 %, and the run is no longer for it.
-    Profile.GATE: Shape(injections=153, lanes=12, phase=_PHASE, heal_within=_HEAL_WITHIN),
+    Profile.GATE: Shape(injections=153, lanes=12, phase=_PHASE, heal_within=_HEAL_WITHIN, records=True),
     # 208: five of them may fail.
     Profile.NIGHTLY: Shape(
         injections=208,
@@ -93,6 +95,7 @@ SHAPES: Mapping[Profile, Shape] = {
         every_fault=True,
         hard_stop=timedelta(minutes=30),
         scenes=True,
+        records=True,
     ),
 }
 """The profiles, measured on two cores (`docs/verdicts.md` says what each of them may claim)."""

@@ -1,0 +1,185 @@
+"""The part of a run that follows records: who announces them, what became of them, whether their stores keep them.
+
+With `run.py` and `rehearsal.py` it sees every room. Where the policies ship and keep no records it does nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.drive.faults.registry import FAULTS
+from harness.drive.keeping import Sizes
+from harness.drive.keeping.stage import artifacts_to_keep, keep
+from harness.model.audit import AuditEvent, FaultWindow, RecordsNotAudited
+from harness.model.events import Event, FaultApplying, Healed, Payload
+from harness.model.plan import Reach
+from harness.model.policy import RECORD_KINDS, Policies
+from harness.model.records import MANIFESTS, RecordSchema
+from harness.model.stack import Address, Artifact
+from harness.observe.records.of_store import audit_store
+from harness.stack.components.registry import component_of
+from harness.stack.guard import Guard
+from harness.stack.layout import artifacts_needed
+from harness.stack.provision.fetch import fetch_what_can
+from harness.stack.runtimes import Runtime
+from harness.stack.stack import Stack
+
+_LOGS: Final = "logs/"
+_WRITERS: Final[Mapping[str, str]] = {"nginx-access": "nginx", "system": "emitter"}
+"""The kinds of component that write a source's records; those of the others are the subject's."""
+
+_WIDE: Final = frozenset(fault.id for fault in FAULTS if fault.reach is not Reach.LANE)
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """What can be started: `policies` are those whose components can all be had.
+
+    `artifacts` are by the provisioner's name; `why_not` says of every one that cannot be had why not.
+    """
+
+    policies: Policies
+    artifacts: Mapping[str, Artifact]
+    why_not: Mapping[str, str]
+
+
+async def provide(policies: Policies, cache: Path, say: Callable[[str], None]) -> Provided:
+    """Brings what these policies need; what only serves records may be lacking, and the run goes on without it.
+
+    Raises:
+        HarnessError: something that alerts depend on could not be brought.
+    """
+    needed = artifacts_needed(policies.without(RECORD_KINDS))
+    follows = any(one.kind in RECORD_KINDS for one in policies.components)
+    wished = (*artifacts_needed(policies), *artifacts_to_keep(policies)) if follows else ()
+    artifacts, why_not = await fetch_what_can(needed, [name for name in wished if name not in needed], cache, say)
+    lacking = {one.kind for one in policies.components if component_of(one.kind).artifact in why_not}
+    if lacking & {"elasticsearch", "filebeat"}:
+        lacking |= {"elasticsearch", "filebeat", "nginx", "emitter"}  # the one is of no use without the other
+    return Provided(policies.without(lacking), artifacts, why_not)
+
+
+class Bookkeeping:
+    """The records of one run.
+
+    Args:
+        run: the run's id.
+        folder: the run's folder.
+        policies: what the run was asked to rehearse.
+        provided: what of it can be started.
+        write: takes the events.
+        seed: what the negative control draws by.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        folder: Path,
+        policies: Policies,
+        provided: Provided,
+        write: Callable[[Payload], None],
+        seed: int,
+    ) -> None:
+        self._run = run
+        self._folder = folder
+        self._asked = policies
+        self._provided = provided
+        self._write = write
+        self._seed = seed
+        self._since = time.time()
+        self._windows: dict[str, FaultWindow] = {}
+
+    @property
+    def manifests(self) -> Path | None:
+        """Where records are announced; None where nobody asks for them."""
+        return self._folder / MANIFESTS if self._shipped else None
+
+    @property
+    def _shipped(self) -> bool:
+        return {"filebeat", "clickhouse"} & {one.kind for one in self._provided.policies.components} != set()
+
+    def note(self, event: Event) -> None:
+        """Takes every event of the run: when which fault was in place."""
+        match event.payload:
+            case FaultApplying(injection=name, fault=fault, lane=lane):
+                reached = "" if fault in _WIDE else lane
+                self._windows[name] = FaultWindow(fault, reached, event.wall, float("inf"))
+            case Healed(injection=name) as healed if name in self._windows:
+                known = self._windows[name]
+                self._windows[name] = FaultWindow(known.fault, known.lane, known.from_at, healed.healed_at)
+            case _:
+                pass
+
+    def doors(self, stack: Stack) -> tuple[Mapping[str, Address], tuple[Path, str] | None]:
+        """Where the load knocks in every lane: at nginx, where one stands; there its requests are announced, too.
+
+        Nowhere where there is no application; with the folder of manifests and the run's id where it announces.
+        """
+        components = self._provided.policies.components
+        front = next((one for one in components if one.kind == "nginx" and one.per_lane), None)
+        door = front or next((one for one in components if one.kind == "subject"), None)
+        if door is None:
+            return {}, None
+        announcing = (self.manifests, self._run) if front is not None and self.manifests is not None else None
+        return {lane.name: lane.addresses[door.name] for lane in stack.lanes}, announcing
+
+    async def audit(self, stack: Stack) -> None:
+        """Holds every record that was announced until now against its store; what cannot be is told with its reason."""
+        asked = {one.kind for one in self._asked.components}
+        if not {"filebeat", "clickhouse"} & asked:
+            return
+        for told in await self._logs(stack):
+            self._write(told)
+
+    async def _logs(self, stack: Stack) -> tuple[AuditEvent, ...]:
+        policies = self._provided.policies
+        if policies.logs is None or policies.logs.search is None:
+            return (RecordsNotAudited("the policies ship no logs into a store that can be searched"),)
+        kinds = {one.kind for one in policies.components}
+        if "elasticsearch" not in kinds:
+            return (RecordsNotAudited("; ".join(self._provided.why_not.values()) or "no store of logs is declared"),)
+        store = next(one.name for one in policies.components if one.kind == "elasticsearch")
+        assert self.manifests is not None
+        return await audit_store(
+            stack.layout.site(store).address,
+            _sources(policies, kinds),
+            self.manifests,
+            index_pattern=policies.logs.search.pattern,
+            since=self._since,
+            until=time.time(),
+            run=self._run,
+            windows=tuple(self._windows.values()),
+            seed=self._seed,
+        )
+
+    async def keep(self, runtime: Runtime, guard: Guard, cache: Path, sizes: Sizes) -> None:
+        """Asks every store how old its data may become, and has each restored, in instances of their own.
+
+        Raises:
+            StackError: there is no place for it.
+        """
+        if not any(one.kind in RECORD_KINDS for one in self._asked.components):
+            return
+        await keep(
+            self._asked,
+            self._provided.artifacts,
+            self._folder,
+            runtime,
+            guard,
+            self._write,
+            cache=cache,
+            sizes=sizes,
+        )
+
+
+def _sources(policies: Policies, kinds: set[str]) -> tuple[RecordSchema, ...]:
+    """The schemas of the logs whose writers are there."""
+    return tuple(
+        schema
+        for schema in policies.records
+        if schema.file.startswith(_LOGS) and _WRITERS.get(schema.source, "subject") in kinds
+    )
