@@ -112,13 +112,14 @@ class TestAtTheStart:
     @pytest.mark.parametrize(
         ("place", "sentence"),
         [
-            ('layout.site("redis", layout.lanes[0].name).address', "redis of lane lane-01 cannot listen at"),
-            ('layout.lanes[0].addresses["mysql"]', "cannot listen at"),
+            ('[layout.site("redis", lane.name).address for lane in layout.lanes]', "redis of lane lane-0"),
+            ('[lane.addresses["mysql"] for lane in layout.lanes]', "cannot listen at"),
+            ('[layout.site("alertmanager").address]', "alertmanager cannot listen at"),
         ],
-        ids=["lane", "relay"],
+        ids=["lanes", "relays", "shared"],
     )
     def test_a_port_that_a_stranger_took_is_told(self, place: str, sentence: str, tmp_path: Path) -> None:
-        """A stranger who listens at a lane's port, or at a relay's, between its choice and its use: exit 4, by name."""
+        """A stranger at a port of every lane, or of what they share, before it is used: exit 4, by name."""
         script = INTRUDER.replace("PLACE", place)
         run = start(tmp_path, program=(sys.executable, "-c", script))
         ended(run, 4, sentence, "listens there", "  hint: ")
@@ -174,13 +175,77 @@ chosen, kept = rehearsal.lay_out, []
 
 def taken(*arguments, **named):
     layout = chosen(*arguments, **named)
-    address = PLACE
-    kept.append(socket.create_server((address.host, address.port)))
+    kept.extend(socket.create_server((address.host, address.port)) for address in PLACE)
     return layout
 
 rehearsal.lay_out = taken
 raise SystemExit(cli.main(sys.argv[1:]))
 """
+
+
+BROKEN_LANE = """
+import sys
+from dataclasses import replace
+import harness.cli as cli
+from harness.stack.components.mariadb import MariaDB
+
+launch = MariaDB.launch
+
+def broken(self, site):
+    made = launch(self, site)
+    return replace(made, argv=(*made.argv, "--no-such-flag")) if site.lane == "lane-02" else made
+
+MariaDB.launch = broken
+raise SystemExit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.stack
+@pytest.mark.nightly
+@pytest.mark.usefixtures("artifacts")
+class TestALane:
+    """One lane of several does not come up."""
+
+    def test_a_lane_whose_database_cannot_start_is_given_up(self, tmp_path: Path) -> None:
+        """Named with its last lines; nothing of it stays or is told; the others are tried and judged; never green."""
+        program = (sys.executable, "-c", BROKEN_LANE)
+        run = start(tmp_path, "--only", "ServerDown", "--only", "CacheDown", "--seed", "3", program=program)
+        with run:
+            run.wait_for("stage-started")
+            assert not [line for line in Path("/proc").glob("[0-9]*/cwd") if leads_into(line, run.id, ".lane-02")]
+            traces = run.traces()
+            code = run.end(300)
+            left = remains(run, traces)
+            judgement = judged(run)
+        assert left == []
+        assert code in {1, 3}, run.stderr[-3000:]
+        assert judgement is not None
+        lines = run.lines()
+        assert lines[-1]["error"] == ""
+        (gone,) = [line for line in lines if line["kind"] == "lane-retired"]
+        assert (gone["lane"], gone["came_up"]) == ("lane-02", False)
+        assert "no-such-flag" in str(gone["why"])
+        planned = {line["injection"]["id"]: line["injection"]["lane"] for line in lines if line["kind"] == "planned"}  # type: ignore[index]
+        untried = {line["injection"] for line in lines if line["kind"] == "injection-unverified"}
+        assert untried >= {name for name, lane in planned.items() if lane == "lane-02"} != set()
+        assert {line["lane"] for line in lines if line["kind"] == "fault-applying"} == {*planned.values()} - {"lane-02"}
+        scraped = {line["lane"] for line in lines if line["kind"] == "scrapes-counted"}
+        assert "lane-01" in scraped, "the twin: the census does count lanes"
+        assert "lane-02" not in scraped
+        assert not [line for line in lines if line["kind"] == "message-arrived" and "lane-02" in json.dumps(line)]
+        (load,) = [line for line in lines if line["kind"] == "load-measured"]
+        assert "lane-02" not in json.dumps(load)
+        assert any(reason.startswith("lane-02 did not come up: mysql of lane") for reason in judgement.reasons)
+        assert [one.as_expected for one in judgement.controls if one.name == "lost"] == [True]
+
+
+def leads_into(link: Path, *words: str) -> bool:
+    """Whether a link of the kernel's leads to a path with these words in it."""
+    try:
+        target = link.readlink()
+    except OSError:
+        return False
+    return all(word in str(target) for word in words)
 
 
 @pytest.mark.stack
