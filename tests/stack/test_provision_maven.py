@@ -1,13 +1,10 @@
-"""A Java program among jars, with Java and Maven played by fakes; and the real one, brought and started."""
+"""A Java program among jars, with Java and Maven played by fakes."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import fake_registry
@@ -16,7 +13,6 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from fake_registry import FakeRegistry, alive, eventually, output_of, silent, start
 
 from harness.errors import BuildError, DiskFull, Offline, ProvisionError
-from harness.model.stack import Artifact
 from harness.stack.provision import host, maven
 from harness.stack.provision.cache import cached, work_folder
 from harness.stack.provision.fetch import fetch
@@ -251,39 +247,3 @@ def test_the_trust_store_holds_what_the_host_trusts(tmp_path: Path, monkeypatch:
     assert len(found.additional_certs) == 3
     with pytest.raises(ValueError, match="password"):
         load_pkcs12((tmp_path / "trust").read_bytes(), b"another")
-
-
-@pytest.mark.stack
-async def test_the_real_one_starts_with_its_record_and_ends_when_told(
-    artifacts: Mapping[str, Artifact], tmp_path: Path
-) -> None:
-    """Most classes come from the record (twin: without it none does), and SIGTERM ends it."""
-    counted = {}
-    for record in ("auto", "off"):
-        log = tmp_path / f"classes-{record}"
-        home = tmp_path / f"home-{record}"
-        home.mkdir()
-        process = await asyncio.create_subprocess_exec(
-            artifacts["opensearch"].programs["opensearch"],
-            str(home),
-            env={
-                "PATH": os.defpath,
-                "TMPDIR": str(home),
-                "OPENSEARCH_JAVA_OPTS": f"-Xshare:{record} -Xmx400m -Xlog:class+load:file={log}",
-            },
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(180):
-                while (line := await process.stdout.readline()).strip() != b"STARTED":
-                    assert line, f"it ended before it was ready: {process.returncode}"
-                process.terminate()
-                await process.wait()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        counted[record] = log.read_text().count("source: shared objects file (top)")
-    assert counted["auto"] > 5000
-    assert counted["off"] == 0
