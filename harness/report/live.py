@@ -25,6 +25,7 @@ from harness.model.events import (
     MessageInterfered,
     PathDisturbed,
     PathRestored,
+    Payload,
     PlanClosed,
     Progress,
     RunEnded,
@@ -33,6 +34,7 @@ from harness.model.events import (
     StageEnded,
     Starved,
 )
+from harness.model.keeping import RestoreDrilled, RetentionProbed
 from harness.model.plan import Injection
 from harness.model.scenes import SceneDid, SceneEnded, SceneStarted
 
@@ -135,10 +137,6 @@ class LiveProgress:
                 return text
             case StageEnded(why=why) as stage if why:
                 return f"CUT    stage {stage.stage}: {why}"
-            case RecordsAudited(source=source, fates=fates):
-                return f"audit  {source}: {fates.collected} of {fates.written} found in time, {fates.lost} lost"
-            case RecordsNotAudited() as gap:
-                return f"audit  {gap.source or 'records'} not audited: {gap.why.splitlines()[0]}"
             case SceneStarted() as scene:
                 return f"scene  {scene.scene} begins in {scene.lane}"
             case SceneDid() as scene:
@@ -183,7 +181,7 @@ class LiveProgress:
             case RunEnded(error=error) if error:
                 return f"ENDED  {error.splitlines()[0]}"
             case _:
-                return ""
+                return _record_line(event.payload)
 
     def _name(self, injection: str) -> str:
         planned = self._planned.get(injection)
@@ -196,3 +194,27 @@ class LiveProgress:
 def _printable(line: str) -> str:
     """One line without anything that moves a cursor: titles and proofs hold what other programs wrote."""
     return "".join(char if char.isprintable() else " " for char in line)
+
+
+def _record_line(payload: Payload | None) -> str:
+    """What is told of records and of the stores that keep them."""
+    match payload:
+        case RecordsAudited(source=source, fates=fates):
+            return f"audit  {source}: {fates.collected} of {fates.written} found in time, {fates.lost} lost"
+        case RecordsNotAudited() as gap:
+            return f"audit  {gap.source or 'records'} not audited: {gap.why.splitlines()[0]}"
+        case RetentionProbed(error=error) as probed:
+            if error:
+                return f"kept  {probed.store} not probed: {error.splitlines()[0]}"
+            return f"kept  {probed.store}: its oldest data was asked for ({probed.keeps})"
+        case RestoreDrilled(error=error) as drilled:
+            if error:
+                return f"restored  {drilled.store} not drilled: {error.splitlines()[0]}"
+            size = f"{drilled.records:,} records, {drilled.bytes / 2**20:.1f} MiB"
+            if not drilled.equal:
+                size += f", {drilled.missing} missing, {drilled.changed} changed, {drilled.foreign} foreign"
+            return (
+                f"restored  {drilled.store}: {size}, in {drilled.restore_seconds:.1f} s{'' if drilled.equal else wrong}"
+            )
+        case _:
+            return ""

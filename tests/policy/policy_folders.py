@@ -82,7 +82,17 @@ KINDS = frozenset(
 )
 
 LANES = ("lane-1", "lane-2")
-SHARED = ("prometheus:9090", "alertmanager:9093", "dead-mans-listener:9095")
+SHARED = (
+    "prometheus:9090",
+    "alertmanager:9093",
+    "dead-mans-listener:9095",
+    "filebeat:5066",
+    "elasticsearch:9200",
+    "event-collector:8088",
+    "clickhouse:8123",
+    "influxdb:8086",
+    "system:5140",
+)
 OF_A_LANE = (
     "node-exporter:9100",
     "community-platform:5000",
@@ -90,6 +100,7 @@ OF_A_LANE = (
     "redis:6379",
     "mysql-exporter:9104",
     "redis-exporter:9121",
+    "nginx:80",
 )
 NOWHERE = Address("127.0.0.1", 9)
 
@@ -151,4 +162,6 @@ def sandbox(lanes: tuple[str, ...] = LANES) -> Sandbox:
         for lane in lanes:
             port += 1
             production[address][lane] = Address("127.0.0.1", port)
-    return Sandbox(lanes=lanes, production=production, nowhere=NOWHERE, bindings=(EMAIL, SLACK))
+    logs = {name: {lane: f"/sandbox/{name}.{lane}/logs" for lane in lanes} for name in ("community-platform", "nginx")}
+    logs["system"] = {"": "/sandbox/system/logs"}
+    return Sandbox(lanes=lanes, production=production, nowhere=NOWHERE, bindings=(EMAIL, SLACK), logs=logs)

@@ -46,6 +46,7 @@ from harness.model.events import (
     TargetDeclared,
 )
 from harness.model.findings import Finding, Severity
+from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared, StoreToKeep
 from harness.model.plan import Control, Stage
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
 from harness.model.source import Span
@@ -118,6 +119,21 @@ SHOWN: list[tuple[Payload, str]] = [
         RecordsAudited("application", "OpenSearch 2.19.5", Fates(100, in_time=97, duplicate=1, lost=2)),
         "audit  application: 98 of 100 found in time, 2 lost",
     ),
+    (StoresDeclared((StoreToKeep("mysql", "mariadb", ages=False),)), ""),
+    (
+        RetentionProbed("prometheus", "prometheus", keeps="--storage.tsdb.retention.time=90d", unit="block"),
+        "kept  prometheus: its oldest data was asked for (--storage.tsdb.retention.time=90d)",
+    ),
+    (RetentionProbed("prometheus", "prometheus", error="died\n  seen: x"), "kept  prometheus not probed: died"),
+    (
+        RestoreDrilled("mysql", "mariadb", 500, 1_048_576, 0.6, 4.01),
+        "restored  mysql in 4.0 s: 500 records, 1.0 MiB",
+    ),
+    (
+        RestoreDrilled("mysql", "mariadb", 500, 1_048_576, 0.6, 4.01, missing=2),
+        "restored  mysql in 4.0 s: 500 records, 1.0 MiB, 2 missing, 0 changed, 0 foreign",
+    ),
+    (RestoreDrilled("mysql", "mariadb", error="died\n  seen: x"), "restored  mysql not drilled: died"),
     (RecordsNotAudited("nobody answered\n  seen: x", "error"), "audit  error not audited: nobody answered"),
     (ScenePlanned(SCENE), ""),
     (SceneLeftOut("repeated", "no drill"), ""),

@@ -471,10 +471,10 @@ def test_a_target_that_is_set_aside_is_listed_and_never_passed() -> None:
     assert judgement.excluded == ("retention",)
     aside = next(target for target in judgement.targets if target.id == "retention")
     assert (aside.verdict, aside.excluded) == (Verdict.UNVERIFIED, "no store is drilled yet")
-    unmeasured = Target("restore-time", Basis.MAXIMUM, 3600, "seconds", "restored", Span("t", 1, 1, 1, 1))
+    unmeasured = Target("dashboard-load", Basis.QUANTILE, 3, "seconds", "drawn", Span("t", 1, 1, 1, 1))
     judgement = judge(smoke(extra=[(-5.0, TargetDeclared(unmeasured))]))
     assert judgement.verdict is Verdict.UNVERIFIED
-    assert "target restore-time is measured by nothing" in judgement.headline
+    assert "target dashboard-load is measured by nothing" in judgement.headline
 
 
 def test_the_headline_names_the_evidence() -> None:

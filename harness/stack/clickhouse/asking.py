@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlencode
 
 from harness.model.stack import Address
 from harness.stack.probe import Answer, exchange
+
+LIBRARY: Final = "tocsin"
+"""What our interface calls itself, so that nobody takes the library behind it for a server."""
 
 _STATEMENT_SECONDS = 60.0
 

@@ -12,6 +12,7 @@ from typing import Final
 import lz4.frame  # type: ignore[import-untyped]
 from aiohttp import web
 
+from harness.stack.clickhouse.asking import LIBRARY
 from harness.stack.clickhouse.engine import Refusal, Statement
 
 LARGEST_BODY_BYTES: Final = 256 * 2**20
@@ -81,7 +82,7 @@ class Interface:
             return web.Response(status=413, text=f"a body has at most {LARGEST_BODY_BYTES} bytes\n")
         except (UnicodeDecodeError, RuntimeError, ValueError) as error:
             return web.Response(status=400, text=f"the body cannot be read: {error}\n")
-        names = {"X-ClickHouse-Query-Id": asked.query_id, "X-ClickHouse-Server-Display-Name": "tocsin"}
+        names = {"X-ClickHouse-Query-Id": asked.query_id, "X-ClickHouse-Server-Display-Name": LIBRARY}
         loop = asyncio.get_running_loop()
         try:
             # Shielded: a client that goes away does not take a statement back that has begun.
