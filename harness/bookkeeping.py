@@ -20,6 +20,7 @@ from harness.model.plan import Reach
 from harness.model.policy import RECORD_KINDS, Policies
 from harness.model.records import MANIFESTS, RecordSchema
 from harness.model.stack import Address, Artifact
+from harness.observe.records.of_clickhouse import audit_events
 from harness.observe.records.of_store import audit_store
 from harness.stack.components.registry import component_of
 from harness.stack.guard import Guard
@@ -29,6 +30,9 @@ from harness.stack.runtimes import Runtime
 from harness.stack.stack import Stack
 
 _LOGS: Final = "logs/"
+_EVENTS: Final = "events/"
+_EVENT_KINDS: Final = ("event-collector", "clickhouse")
+_DATABASE: Final = "community_platform"
 _WRITERS: Final[Mapping[str, str]] = {"nginx-access": "nginx", "system": "emitter"}
 """The kinds of component that write a source's records; those of the others are the subject's."""
 
@@ -130,10 +134,12 @@ class Bookkeeping:
     async def audit(self, stack: Stack) -> None:
         """Holds every record that was announced until now against its store; what cannot be is told with its reason."""
         asked = {one.kind for one in self._asked.components}
-        if not {"filebeat", "clickhouse"} & asked:
-            return
-        for told in await self._logs(stack):
-            self._write(told)
+        if "filebeat" in asked:
+            for told in await self._logs(stack):
+                self._write(told)
+        if "clickhouse" in asked:
+            for told in await self._events(stack):
+                self._write(told)
 
     async def _logs(self, stack: Stack) -> tuple[AuditEvent, ...]:
         policies = self._provided.policies
@@ -149,6 +155,29 @@ class Bookkeeping:
             _sources(policies, kinds),
             self.manifests,
             index_pattern=policies.logs.search.pattern,
+            since=self._since,
+            until=time.time(),
+            run=self._run,
+            windows=tuple(self._windows.values()),
+            seed=self._seed,
+        )
+
+    async def _events(self, stack: Stack) -> tuple[AuditEvent, ...]:
+        policies = self._provided.policies
+        kinds = {one.kind for one in policies.components}
+        missing = [kind for kind in _EVENT_KINDS if kind not in kinds]
+        if missing:
+            why = self._provided.why_not.get("chdb") if "clickhouse" in missing else None
+            return (RecordsNotAudited(f"events: {why or f'no {missing[0]} is declared'}"),)
+        schemas = tuple(schema for schema in policies.records if schema.file.startswith(_EVENTS))
+        if not schemas or self.manifests is None:
+            return (RecordsNotAudited("events: the policies say of no event what it looks like"),)
+        store = next(one.name for one in policies.components if one.kind == "clickhouse")
+        return await audit_events(
+            stack.layout.site(store).address,
+            schemas,
+            self.manifests,
+            database=_DATABASE,
             since=self._since,
             until=time.time(),
             run=self._run,

@@ -213,8 +213,6 @@ def _record_line(payload: Payload | None) -> str:
             size = f"{drilled.records:,} records, {drilled.bytes / 2**20:.1f} MiB"
             if not drilled.equal:
                 size += f", {drilled.missing} missing, {drilled.changed} changed, {drilled.foreign} foreign"
-            return (
-                f"restored  {drilled.store}: {size}, in {drilled.restore_seconds:.1f} s{'' if drilled.equal else wrong}"
-            )
+            return f"restored  {drilled.store} in {drilled.restore_seconds:.1f} s: {size}"
         case _:
             return ""
