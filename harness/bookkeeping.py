@@ -5,23 +5,32 @@ With `run.py` and `rehearsal.py` it sees every room. Where the policies ship and
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from harness.drive.episodes import play_episodes
 from harness.drive.faults.registry import FAULTS
+from harness.drive.finish import settled
 from harness.drive.keeping import Sizes
 from harness.drive.keeping.stage import artifacts_to_keep, keep
+from harness.drive.records import Way
+from harness.drive.surroundings import Surroundings
 from harness.model.audit import AuditEvent, FaultWindow, RecordsNotAudited
+from harness.model.episodes import EpisodeBegan, EpisodeEnded, EpisodePlan
 from harness.model.events import Event, FaultApplying, Healed, Payload
 from harness.model.plan import Reach
 from harness.model.policy import RECORD_KINDS, Policies
 from harness.model.records import MANIFESTS, RecordSchema
-from harness.model.stack import Address, Artifact
+from harness.model.searching import SearchEvent
+from harness.model.stack import SHARED, Address, Artifact
 from harness.observe.records.of_clickhouse import audit_events
 from harness.observe.records.of_store import audit_store
+from harness.observe.records.searching import try_searches
 from harness.stack.components.registry import component_of
 from harness.stack.guard import Guard
 from harness.stack.layout import artifacts_needed
@@ -32,7 +41,7 @@ from harness.stack.stack import Stack
 _LOGS: Final = "logs/"
 _EVENTS: Final = "events/"
 _EVENT_KINDS: Final = ("event-collector", "clickhouse")
-_DATABASE: Final = "community_platform"
+_DATABASE_FLAG: Final = "--clickhouse.database"
 _WRITERS: Final[Mapping[str, str]] = {"nginx-access": "nginx", "system": "emitter"}
 """The kinds of component that write a source's records; those of the others are the subject's."""
 
@@ -115,8 +124,35 @@ class Bookkeeping:
             case Healed(injection=name) as healed if name in self._windows:
                 known = self._windows[name]
                 self._windows[name] = FaultWindow(known.fault, known.lane, known.from_at, healed.healed_at)
+            case EpisodeBegan(episode=name, fault=fault):
+                self._windows[name] = FaultWindow(fault, "", event.wall, float("inf"))
+            case EpisodeEnded(episode=name) if name in self._windows:
+                self._windows[name] = replace(self._windows[name], until_at=event.wall)
             case _:
                 pass
+
+    @asynccontextmanager
+    async def playing(
+        self, stack: Stack, episodes: Sequence[EpisodePlan], world: Surroundings, stop: asyncio.Event
+    ) -> AsyncIterator[asyncio.Task[None]]:
+        """Plays episodes while the block goes on; whatever is in place is undone before it is left.
+
+        Yields the task, which ends with the last of them.
+        """
+        task = asyncio.create_task(play_episodes(episodes, lambda: self._way(stack), world, stop=stop), name="episodes")
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await settled({task})
+
+    def _way(self, stack: Stack) -> Way:
+        policies = self._provided.policies
+        shared = {one.kind: one.name for one in reversed(policies.components) if not one.per_lane}
+        emitter = shared.get("emitter")
+        pattern = policies.logs.search.pattern if policies.logs and policies.logs.search else ""
+        folder = stack.layout.site(emitter).data / "logs" if emitter else None
+        return Way(stack.lane(SHARED), shared, folder, pattern)
 
     def doors(self, stack: Stack) -> tuple[Mapping[str, Address], tuple[Path, str] | None]:
         """Where the load knocks in every lane: at nginx, where one stands; there its requests are announced, too.
@@ -135,8 +171,11 @@ class Bookkeeping:
         """Holds every record that was announced until now against its store; what cannot be is told with its reason."""
         asked = {one.kind for one in self._asked.components}
         if "filebeat" in asked:
+            until = time.time()
             for told in await self._logs(stack):
                 self._write(told)
+            for tried in await self._searches(stack, until):
+                self._write(tried)
         if "clickhouse" in asked:
             for told in await self._events(stack):
                 self._write(told)
@@ -162,6 +201,17 @@ class Bookkeeping:
             seed=self._seed,
         )
 
+    async def _searches(self, stack: Stack, until: float) -> tuple[SearchEvent, ...]:
+        """The operator's searches, where there is a store to search."""
+        policies, manifests = self._provided.policies, self.manifests
+        store = next((one.name for one in policies.components if one.kind == "elasticsearch"), None)
+        if store is None or manifests is None:
+            return ()
+        address, windows = stack.layout.site(store).address, tuple(self._windows.values())
+        return await try_searches(
+            address, policies, manifests, run=self._run, since=self._since, until=until, windows=windows
+        )
+
     async def _events(self, stack: Stack) -> tuple[AuditEvent, ...]:
         policies = self._provided.policies
         kinds = {one.kind for one in policies.components}
@@ -177,7 +227,7 @@ class Bookkeeping:
             stack.layout.site(store).address,
             schemas,
             self.manifests,
-            database=_DATABASE,
+            database=_database(policies),
             since=self._since,
             until=time.time(),
             run=self._run,
@@ -212,3 +262,14 @@ def _sources(policies: Policies, kinds: set[str]) -> tuple[RecordSchema, ...]:
         for schema in policies.records
         if schema.file.startswith(_LOGS) and _WRITERS.get(schema.source, "subject") in kinds
     )
+
+
+def _database(policies: Policies) -> str:
+    """Where the collector of these policies keeps events, as its unit says."""
+    unit = next(one.unit for one in policies.components if one.kind == _EVENT_KINDS[0])
+    argv = () if unit is None else unit.argv
+    for flag, following in zip(argv, (*argv[1:], ""), strict=True):
+        name, _, value = flag.partition("=")
+        if name == _DATABASE_FLAG:
+            return value or following
+    return "community_platform"

@@ -94,7 +94,7 @@ def test_where_everything_is_lost_there_is_nothing_to_spoil() -> None:
 
 
 def test_a_source_that_was_not_audited_is_told() -> None:
-    """The others may be whole: of this one nobody knows. No audit, no manifest, nothing written: likewise."""
+    """The others may be whole: of this one nobody knows. No audit, no manifest, nothing at all: likewise."""
     gap = RecordsNotAudited("the store at 127.0.0.1:9 cannot be reached", "error")
     found = judged(source(in_time=100), gap)
     assert found.verdict is Verdict.UNVERIFIED
@@ -103,9 +103,40 @@ def test_a_source_that_was_not_audited_is_told() -> None:
     assert judged(gap).verdict is Verdict.UNVERIFIED
     assert "nobody looked" in judged().claim
     assert judged(source()).verdict is Verdict.UNVERIFIED
+
+
+def test_a_source_that_wrote_nothing_is_told_and_turns_nothing_red() -> None:
+    """Nobody need have failed to log in. A store for which nobody wrote anything is unknown, whatever another has."""
     quiet = judged(source(in_time=100), source("error"))
-    assert quiet.verdict is Verdict.UNVERIFIED
-    assert "no record of error was written" in quiet.claim
+    assert quiet.verdict is Verdict.PASS
+    assert quiet.claim.endswith("; no record of error was written in this window")
+    events = replace(source("security"), store="ClickHouse 26.9")
+    unknown = judged(source(in_time=100), events)
+    assert unknown.verdict is Verdict.UNVERIFIED
+    assert "no record of security was written in this window, and no other for ClickHouse 26.9" in unknown.claim
+    heard = judged(source(in_time=100), events, replace(source("user", in_time=10), store="ClickHouse 26.9"))
+    assert heard.verdict is Verdict.PASS
+    assert judged(source(lost=100), events).verdict is Verdict.FAIL
+
+
+def test_a_source_too_small_to_be_spoilt_rests_on_the_others() -> None:
+    """Two records leave nothing to spoil; three would, and no other store's control speaks for this one."""
+    untried = AuditControl(0, 0, 0, "only 2 whole records could be drawn for it")
+    assert judged(source(in_time=100), source("error", in_time=2, control=untried)).verdict is Verdict.PASS
+    assert judged(source(in_time=100), source("error", in_time=3, control=untried)).verdict is Verdict.UNVERIFIED
+    wrong = AuditControl(1, 1, 1, "counted nothing")
+    assert judged(source(in_time=100), source("error", in_time=2, control=wrong)).verdict is Verdict.UNVERIFIED
+    elsewhere = replace(source("user", in_time=2, control=untried), store="ClickHouse 26.9")
+    assert judged(source(in_time=100), elsewhere).verdict is Verdict.UNVERIFIED
+
+
+def test_every_stand_in_is_named() -> None:
+    """Two stores, two products that are not the policy's own."""
+    other = replace(source("user", in_time=10), stands_in={"for": "ClickHouse", "is": "chdb"})
+    assert judged(source(in_time=100), other, source("error", in_time=1)).stands_in == {
+        "for": "Elasticsearch, ClickHouse",
+        "is": "OpenSearch, chdb",
+    }
 
 
 def test_the_fault_under_which_most_was_lost_is_named() -> None:

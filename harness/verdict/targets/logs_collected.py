@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from harness.model.audit import Fates, RecordsAudited, RecordsNotAudited
 from harness.model.plan import Profile
@@ -31,7 +32,7 @@ class LogsCollected:
         total = sum((one.fates for one in record.audits), Fates())
         if sample.profile == Profile.SMOKE:
             verdict, claim = Verdict.INCONCLUSIVE, f"{claim}; {SMOKE_CLAIMS_NOTHING}"
-        stands_in = next((dict(one.stands_in) for one in record.audits if one.stands_in), None)
+        stands_in = _stands_in(record.audits)
         return TargetVerdict(
             id=target.id,
             basis=target.basis,
@@ -50,6 +51,17 @@ class LogsCollected:
 
 LOGS_COLLECTED = LogsCollected()
 
+_FEWEST: Final = 3
+"""A control spoils one record of each kind: with fewer there is nothing to count."""
+
+
+def _stands_in(audits: Sequence[RecordsAudited]) -> dict[str, str] | None:
+    """Which products stood in for which, in one order; None where all were the policy's own."""
+    pairs = dict.fromkeys((one.stands_in["for"], one.stands_in["is"]) for one in audits if one.stands_in)
+    if not pairs:
+        return None
+    return {"for": ", ".join(wanted for wanted, _ in pairs), "is": ", ".join(had for _, had in pairs)}
+
 
 def judge_audits(
     audits: Sequence[RecordsAudited], gaps: Sequence[RecordsNotAudited], objective: float
@@ -58,6 +70,7 @@ def judge_audits(
     total = sum((one.fates for one in audits), Fates())
     distrust = tuple(_distrust(audits))
     missing = tuple(_missing(audits, [f"{one.source}: {one.why}" if one.source else one.why for one in gaps]))
+    quiet = tuple(_quiet(audits))
     best = total.collected + total.unverified
     if distrust or not total.written:
         verdict = Verdict.UNVERIFIED
@@ -67,13 +80,19 @@ def judge_audits(
         verdict = Verdict.UNVERIFIED
     else:
         verdict = Verdict.PASS
-    return verdict, "; ".join([*distrust, *missing, *([_claim(audits, total)] if total.written else [])])
+    return verdict, "; ".join([*distrust, *missing, *([_claim(audits, total)] if total.written else []), *quiet])
 
 
 def _distrust(audits: Sequence[RecordsAudited]) -> Iterator[str]:
-    """Why counts cannot be trusted. Where everything was lost there is nothing to spoil, and no doubt either."""
+    """Why counts cannot be trusted. Where everything was lost there is nothing to spoil, and no doubt either.
+
+    So it is where hardly anything was written, if the control of another source of the same store was counted exactly:
+    the same code has counted both.
+    """
+    exact = {one.store for one in audits if one.control.exact}
     for one in audits:
-        if one.fates.written > one.fates.lost and not one.control.exact:
+        untried = one.fates.written < _FEWEST and not one.control.withheld and one.store in exact
+        if one.fates.written > one.fates.lost and not one.control.exact and not untried:
             seen = one.control.told or "not one record of each kind was spoilt"
             yield f"the negative control of {one.source} was not counted exactly ({seen})"
 
@@ -84,9 +103,27 @@ def _missing(audits: Sequence[RecordsAudited], gaps: Sequence[str]) -> Iterator[
         yield "nobody looked for the records of this run"
     for gap in gaps:
         yield f"not audited: {gap}"
+    busy = _busy(audits)
+    for store in dict.fromkeys(one.store for one in audits if one.store not in busy):
+        names = ", ".join(one.source for one in audits if one.store == store)
+        yield f"no record of {names} was written in this window, and no other for {store}"
+
+
+def _quiet(audits: Sequence[RecordsAudited]) -> Iterator[str]:
+    """Sources that wrote nothing, beside others of the same store: told, and no reason for doubt.
+
+    Whether there is a failed log-in or an error to tell of is not up to who ships it. A store for which nobody wrote
+    anything is another matter: of that way nothing is known.
+    """
+    busy = _busy(audits)
     for one in audits:
-        if not one.fates.written:
+        if not one.fates.written and one.store in busy:
             yield f"no record of {one.source} was written in this window"
+
+
+def _busy(audits: Sequence[RecordsAudited]) -> frozenset[str]:
+    """The stores for which something was written."""
+    return frozenset(one.store for one in audits if one.fates.written)
 
 
 def _claim(audits: Sequence[RecordsAudited], total: Fates) -> str:
