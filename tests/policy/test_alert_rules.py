@@ -46,6 +46,11 @@ def instance(name: str, value: Value, job: str, **labels: str) -> dict[str, str]
     return series(name, value, job=job, instance=f"{job}:1", **labels)
 
 
+def security(action: str, value: Value) -> dict[str, str]:
+    """Security events as the collector counts them."""
+    return series("event_collector_events_accepted_total", value, kind="security", action=action)
+
+
 HOLDS = {
     "ServerDown": 2,
     "DatabaseDown": 2,
@@ -203,8 +208,8 @@ CASES = (
     Case("DatabaseConnectionsHigh", connections(80), connections(79)),
     Case(
         "FailedLoginBurst",
-        [series("login_failures_total", grows(0, 1))],
-        [series("login_failures_total", grows(0, 0.9))],
+        [security("login_failed", grows(0, 1))],
+        [security("login_failed", grows(0, 0.9)), security("access_denied", grows(0, 5))],
         10,
     ),
     Case("HeapHigh", heap(80), heap(79)),
