@@ -44,7 +44,7 @@ SHARED = {
         "trust",
     },
     "verdict/targets": {"registry"},
-    "report": {"audited", "timeline", "recorded", "registry"},
+    "report": {"audited", "searched", "timeline", "recorded", "registry"},
 }
 PURE = ("model", "policy/rewire", "drive/plan", "verdict")
 IMPURE = {

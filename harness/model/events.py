@@ -19,6 +19,7 @@ from harness.model.notifications import Notification, RawMessage, ReceivedAlert
 from harness.model.plan import Injection, Stage
 from harness.model.policy import Target
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlanned, SceneStarted
+from harness.model.searching import SearchEvent
 from harness.model.stack import ComponentReport, Difference
 
 
@@ -397,6 +398,7 @@ Payload = (
     | StoresDeclared
     | RetentionProbed
     | RestoreDrilled
+    | SearchEvent
     | RunEnded
 )
 """Every kind of event; the ledger's codec is derived from this union."""

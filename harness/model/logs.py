@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from harness.model.searching import SavedQuery
 from harness.model.source import Span
 
 LOG_ROOT: Final = "/var/log/"
@@ -108,6 +109,8 @@ class SearchPolicy:
         refresh: after how long, at most, a record that was taken in is found by a search.
         retention: how long indices are kept, where the folder says it.
         snapshots: where they are archived, where the folder says it.
+        fields: what the template maps, with dots between, each with its type.
+        queries: the operator's saved queries.
     """
 
     folder: str
@@ -119,6 +122,8 @@ class SearchPolicy:
     refresh: timedelta
     retention: Retention | None
     snapshots: Snapshots | None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    queries: tuple[SavedQuery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ from harness.model.events import (
 from harness.model.keeping import RestoreDrilled, RetentionProbed
 from harness.model.plan import Injection
 from harness.model.scenes import SceneDid, SceneEnded, SceneStarted
+from harness.model.searching import SearchTried
+from harness.report.searched import sentence
 
 _FALLBACK_COLUMNS = 80
 
@@ -201,6 +203,8 @@ def _record_line(payload: Payload | None) -> str:
     match payload:
         case RecordsAudited(source=source, fates=fates):
             return f"audit  {source}: {fates.collected} of {fates.written} found in time, {fates.lost} lost"
+        case SearchTried() as search:
+            return sentence(search)
         case RecordsNotAudited() as gap:
             return f"audit  {gap.source or 'records'} not audited: {gap.why.splitlines()[0]}"
         case RetentionProbed(error=error) as probed:

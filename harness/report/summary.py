@@ -23,6 +23,7 @@ from harness.model.verdicts import (
     TargetVerdict,
 )
 from harness.report.audited import audit_json
+from harness.report.searched import searches_json
 from harness.verdict.record import record
 from harness.verdict.trials import FAILED, UNJUDGED
 
@@ -75,6 +76,7 @@ def summary(judgement: Judgement, events: Iterable[Event]) -> dict[str, Json]:
         "starved_trials": judgement.starved_trials,
         "quality": _quality(judgement.quality),
         "audit": audit_json(told.audits, told.not_audited) if told.audits or told.not_audited else None,
+        "searches": searches_json(told),
         "findings": [_finding(finding) for finding in told.findings],
         "rewired": [_difference(difference) for difference in told.differences],
         "components": _components(told.components),

@@ -27,7 +27,7 @@ from harness.model.verdicts import (
     TargetVerdict,
     Verdict,
 )
-from harness.report import audited
+from harness.report import audited, searched
 from harness.report.timeline import trail
 from harness.verdict.record import Record, record
 
@@ -222,6 +222,7 @@ def _audits(told: Record) -> Iterator[RenderableType]:
     for title, columns, rows in (
         ("records", audited.COLUMNS, audited.rows(told.audits)),
         ("what faults cost", audited.FAULT_COLUMNS, audited.fault_rows(told.audits)),
+        ("searches", searched.COLUMNS, searched.rows(told)),
     ):
         if rows:
             table = _table(title, *columns)

@@ -27,6 +27,7 @@ from harness.verdict.messages import attribute
 from harness.verdict.quality import quality_of
 from harness.verdict.record import Record, record
 from harness.verdict.scenes import judge_scenes, shares
+from harness.verdict.searching import search_complaints
 from harness.verdict.targets import Sample
 from harness.verdict.targets.registry import TARGETS
 from harness.verdict.trials import FAILED, UNJUDGED, judge_injection
@@ -77,6 +78,7 @@ def judge(events: Iterable[Event]) -> Judgement:
         *_errors(told),
         *_failures(told, verdicts, alerts, messages.unexplained),
         *_of_scenes(scenes),
+        *(_Reason(verdict, text) for verdict, text in search_complaints(told)),
         *_doubts(told, own, alerts, controls),
         *_of_targets(told, targets),
     )

@@ -49,6 +49,7 @@ from harness.model.notifications import Notification, ReceivedAlert
 from harness.model.plan import Injection
 from harness.model.policy import Target
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
+from harness.model.searching import SearchTried
 from harness.model.stack import Difference
 
 _READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
@@ -159,6 +160,7 @@ class Record:
     restores: tuple[RestoreDrilled, ...] = ()
     audits: tuple[RecordsAudited, ...] = ()
     not_audited: tuple[RecordsNotAudited, ...] = ()
+    searches: tuple[SearchTried, ...] = ()
 
     @property
     def profile(self) -> str:
@@ -242,6 +244,7 @@ def record(events: Iterable[Event]) -> Record:
         restores=tuple(one for one in payloads if isinstance(one, RestoreDrilled)),
         audits=tuple({one.source: one for one in payloads if isinstance(one, RecordsAudited)}.values()),
         not_audited=tuple(one for one in payloads if isinstance(one, RecordsNotAudited)),
+        searches=tuple(one for one in payloads if isinstance(one, SearchTried)),
     )
 
 

@@ -49,6 +49,7 @@ from harness.model.findings import Finding, Severity
 from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared, StoreToKeep
 from harness.model.plan import Control, Stage
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
+from harness.model.searching import SearchTried
 from harness.model.source import Span
 from harness.model.stack import ComponentReport, Difference
 from harness.report.live import LiveProgress
@@ -135,6 +136,12 @@ SHOWN: list[tuple[Payload, str]] = [
     ),
     (RestoreDrilled("mysql", "mariadb", error="died\n  seen: x"), "restored  mysql not drilled: died"),
     (RecordsNotAudited("nobody answered\n  seen: x", "error"), "audit  error not audited: nobody answered"),
+    (SearchTried("errors", 5, 6, untold=1), "search  errors: 6 found, 5 expected"),
+    (
+        SearchTried("errors", 5, 5, missing=1, foreign=1, ordered=False),
+        "search  errors: 5 found, 5 expected, 1 missing, 1 foreign, not the newest first",
+    ),
+    (SearchTried("errors", error="died\n  seen: x"), "search  errors not tried: died"),
     (ScenePlanned(SCENE), ""),
     (SceneLeftOut("repeated", "no drill"), ""),
     (SceneStarted("grouped", "lane-01"), "scene  grouped begins in lane-01"),

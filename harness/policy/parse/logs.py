@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from harness.model.findings import Finding, Severity, Subject
 from harness.model.logs import LogPolicy, Retention, SearchPolicy
 from harness.model.policy import ComponentPolicy
+from harness.model.searching import SavedQuery
 from harness.model.source import Span
-from harness.policy.parse import elasticsearch, filebeat
+from harness.policy.parse import elasticsearch, filebeat, queries
 from harness.policy.parse.elasticsearch import FOLDER, ILM, ISM, PIPELINE, RETENTION, SNAPSHOT, TEMPLATE
 from harness.policy.parse.files import Folder
 from harness.policy.parse.reading import Parsed, Reading
@@ -81,9 +83,24 @@ def _search(folder: Folder, config: filebeat.FilebeatConfig, found: list[Finding
             found.append(_other_pattern(kept, template))
         for name in (ILM, ISM):
             _lifecycle(folder, name, kept, found)
-    return elasticsearch.policy(
+    told = elasticsearch.policy(
         template, pipeline_file=f"{FOLDER}/{PIPELINE}" if ready else None, kept=kept, snapshots=snapshots
     )
+    path = f"{FOLDER}/{TEMPLATE}"
+    fields = queries.fields_of(folder.texts[path], path)
+    return replace(told, fields=fields, queries=_queries(folder, fields, found))
+
+
+def _queries(folder: Folder, fields: Mapping[str, str], found: list[Finding]) -> tuple[SavedQuery, ...]:
+    """The operator's queries, none where the folder keeps none."""
+    read = []
+    for name in folder.matching(queries.PATTERN, "stack.yaml") or ():
+        text = folder.read(name)
+        if text is not None:
+            parsed = queries.parse(text, folder.shown(name), name, fields)
+            found.extend(parsed.findings)
+            read.append(parsed.value)
+    return tuple(one for one in read if one is not None)
 
 
 def _read(folder: Folder, name: str, parse: Callable[[str, str], Parsed[T]], found: list[Finding]) -> T | None:
