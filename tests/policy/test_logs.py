@@ -120,7 +120,7 @@ class TestParsing:
             "community-platform-*",
             "community-platform",
         )
-        assert search.refresh == timedelta(seconds=1)
+        assert search.refresh == timedelta(seconds=2)
         assert search.retention is not None
         assert search.retention.keep_days == 90
         assert search.snapshots is not None
@@ -203,8 +203,8 @@ BROKEN = [
     ("index-template.json", '["community-platform-*"]', '["other-*"]', "index", "index:"),
     ("index-template.json", '      "index.default_pipeline": "community-platform",\n', "", "no-pipeline", ""),
     ("index-template.json", '"sequence": {"type": "keyword"', '"sequence": {"type": "text"', "identity", '"text"'),
-    ("index-template.json", '"refresh_interval": "1s"', '"refresh_interval": "-1"', "refresh", '"-1"'),
-    ("index-template.json", '"index.refresh_interval": "1s"', '"index.refresh_interval": "soon"', "duration", "soon"),
+    ("index-template.json", '"refresh_interval": "2s"', '"refresh_interval": "-1"', "refresh", '"-1"'),
+    ("index-template.json", '"index.refresh_interval": "2s"', '"index.refresh_interval": "soon"', "duration", "soon"),
     ("ingest-pipeline.json", '"event.ingested"', '"event.taken"', "no-ingested", "processors"),
     ("retention.json", '"keep_days": 90', '"keep_days": "90"', "value", "keep_days"),
     ("retention.json", '"keep_days"', '"keep_day"', "unknown-key", "keep_day"),

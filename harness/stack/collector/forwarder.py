@@ -22,6 +22,8 @@ from harness.stack.collector.spool import Kept, Spool, SpoolError, Stretch
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
+LINGER_SECONDS: Final = 2.0
+"""How long events wait for others where they are no whole batch: ClickHouse wants few inserts of many rows."""
 """Between two attempts; it doubles from the first to this."""
 
 ANSWER_SECONDS: Final = 30.0
@@ -101,6 +103,7 @@ class Forwarder:
                     stretch = await asyncio.to_thread(self._spool.next_stretch, self._batch_events)
                     if stretch is None:
                         await self._come.wait()
+                        await asyncio.sleep(LINGER_SECONDS)
                         continue
                     kept = await asyncio.to_thread(self._spool.read, stretch)
                 except SpoolError as error:
@@ -109,6 +112,8 @@ class Forwarder:
                     continue
                 await self._deliver(session, stretch, kept)
                 self._metrics.queue(self._spool.waiting, self._spool.waiting_bytes)
+                if len(kept) < self._batch_events:
+                    await asyncio.sleep(LINGER_SECONDS)
 
     async def _deliver(self, session: aiohttp.ClientSession, stretch: Stretch, kept: Sequence[Kept]) -> None:
         """Returns once every event of a stretch is stored or buried, and that is written down."""

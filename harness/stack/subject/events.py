@@ -32,8 +32,8 @@ from harness.stack.subject.settings import Announcing
 IN_FLIGHT: Final = "events.in-flight"
 MOST_WAITING: Final = 10_000
 BATCH: Final = 500
-LINGER_SECONDS: Final = 0.1
-"""How long a first event waits for others to go with it."""
+LINGER_SECONDS: Final = 1.0
+"""How long a first event waits for others to go with it: each batch costs the collector an fsync."""
 
 ANSWER_SECONDS: Final = 5.0
 FIRST_PAUSE_SECONDS: Final = 0.1
