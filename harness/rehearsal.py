@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.bookkeeping import Bookkeeping, provide
 from harness.drive.conduct import conduct
 from harness.drive.disturbance import disturbs
+from harness.drive.faults import Fault
 from harness.drive.faults.registry import FAULTS
 from harness.drive.interruption import Interruption
 from harness.drive.journal import UNDO, Journal, take_back
@@ -21,9 +22,11 @@ from harness.drive.keeping import Sizes
 from harness.drive.load.locust import LocustLoad
 from harness.drive.plan.timetable import ALONE, PLAYED, STAGE
 from harness.drive.playing import Company, play
+from harness.drive.records.registry import RECORD_FAULTS
 from harness.drive.scenes.registry import SCENES
 from harness.drive.surroundings import Limits, Surroundings
 from harness.errors import HarnessError, LedgerError, StackError
+from harness.model.episodes import EpisodePlan
 from harness.model.events import FindingNoted, HopsRead, Payload, Progress, Rewired, StageEnded, StageStarted
 from harness.model.plan import Injection, Profile, Timetable
 from harness.model.policy import Policies
@@ -53,7 +56,7 @@ from harness.stack.stack import Stack
 USERS_PER_LANE = 4
 """Users of the load test in every lane: about 10 requests/s, so that a window of 10 s holds about 100."""
 
-_FAULTS = {fault.id: fault for fault in FAULTS}
+_FAULTS: Mapping[str, Fault] = {fault.id: fault for fault in (*FAULTS, *RECORD_FAULTS)}
 _FLOWING_SECONDS = 20.0
 _QUIET_SECONDS = 30.0
 
@@ -69,6 +72,7 @@ class Script:
         cache: where real components are kept.
         folder: the run's folder.
         locustfile: the journeys that make the load.
+        episodes: what is done to the way of records meanwhile.
     """
 
     run: str
@@ -77,6 +81,7 @@ class Script:
     cache: Path
     folder: Path
     locustfile: Path
+    episodes: tuple[EpisodePlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +322,8 @@ class Rehearsal:
             Planting(prometheus, lanes, timetable.seed, self._write).run(planted_enough), name="planting"
         )
         try:
-            with Journal.open(standing.sandbox / UNDO) as journal:
+            async with AsyncExitStack() as beside:
+                journal = beside.enter_context(Journal.open(standing.sandbox / UNDO))
                 world = Surroundings(
                     faults=_FAULTS,
                     lane_control=stack.lane,
@@ -330,6 +336,9 @@ class Rehearsal:
                     given_up={lane: why.what for lane, why in stack.given_up.items()},
                 )
                 hard_stop = began + limits.hard_stop_seconds
+                episodes = await beside.enter_async_context(
+                    standing.books.playing(stack, self._script.episodes, world, stop)
+                )
                 for stage in timetable.stages:
                     self._write(StageStarted(stage.name))
                     if stage.name == PLAYED:
@@ -346,6 +355,7 @@ class Rehearsal:
                     if stage.name == STAGE:
                         planted_enough.set()
                         await planting
+                        await episodes
                     self._write(StageEnded(stage.name, "the load ended before the drills did" if stop.is_set() else ""))
         finally:
             planting.cancel()

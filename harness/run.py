@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,16 @@ from harness import __version__
 from harness.drive.casting import Cast
 from harness.drive.faults.registry import FAULTS
 from harness.drive.interruption import Interruption
+from harness.drive.plan.episodes import plan_episodes
 from harness.drive.plan.shapes import SHAPES
 from harness.drive.plan.timetable import plan
+from harness.drive.records.registry import RECORD_FAULTS
 from harness.drive.scenes.registry import planned
 from harness.errors import Defect, HarnessError, LedgerError
+from harness.model.episodes import EpisodeLeftOut, EpisodePlan, EpisodePlanned
 from harness.model.events import Event, RunEnded, RunStarted
 from harness.model.plan import Profile, Timetable, Traits
-from harness.model.policy import RECORD_KINDS
+from harness.model.policy import RECORD_KINDS, Policies
 from harness.observe.channels.registry import CHANNELS
 from harness.observe.declaration import declare
 from harness.observe.folder import attempt, commit_of, new_folder, point_latest, write_whole
@@ -71,6 +74,7 @@ def load_policies(folder: Path) -> Loaded:
         faults=[fault.id for fault in FAULTS],
         channels={channel.name: channel.receiver_key for channel in CHANNELS},
         components=[component.kind for component in COMPONENTS],
+        record_faults=[fault.id for fault in RECORD_FAULTS],
     )
 
 
@@ -105,6 +109,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
         scenes=scenes,
         scenes_left_out=left_out,
     )
+    episodes, not_played = _episodes(policies, timetable) if follows_records else ((), {})
     with Interruption(say) as interruption:
         run, folder = new_folder(options.out)
         began = time.monotonic()
@@ -112,7 +117,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
         with Ledger.create(folder / "ledger.jsonl") as ledger:
             ledger.subscribe(show)
             try:
-                _declare(ledger, options, loaded, timetable, run, seed)
+                _declare(ledger, options, loaded, timetable, run, seed, episodes, not_played)
                 script = Script(
                     run=run,
                     policies=policies,
@@ -120,6 +125,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
                     cache=options.cache,
                     folder=folder,
                     locustfile=options.locustfile or policies.root.absolute().parent / "loadtests" / "community.py",
+                    episodes=episodes,
                 )
                 asyncio.run(Rehearsal(script, ledger, say, interruption).carry_out())
             except HarnessError as error:
@@ -152,7 +158,30 @@ def write_reports(folder: Path) -> None:
         write_whole(folder / name, render(form, recorded, colour=False))
 
 
-def _declare(ledger: Ledger, options: Options, loaded: Loaded, timetable: Timetable, run: str, seed: int) -> None:
+def _episodes(policies: Policies, timetable: Timetable) -> tuple[tuple[EpisodePlan, ...], Mapping[str, str]]:
+    """What is done to the way of records, and why the rest is not."""
+    if not any(one.kind in RECORD_KINDS for one in policies.components):
+        return (), {}
+    return plan_episodes(
+        [fault.traits for fault in RECORD_FAULTS],
+        policies.record_drills,
+        {one.kind for one in policies.components if not one.per_lane},
+        {schema.file: schema.source for schema in policies.records},
+        profile=timetable.profile,
+        seed=timetable.seed,
+    )
+
+
+def _declare(
+    ledger: Ledger,
+    options: Options,
+    loaded: Loaded,
+    timetable: Timetable,
+    run: str,
+    seed: int,
+    episodes: Sequence[EpisodePlan],
+    not_played: Mapping[str, str],
+) -> None:
     commit = commit_of(options.policies)
     ledger.write(
         RunStarted(
@@ -168,5 +197,9 @@ def _declare(ledger: Ledger, options: Options, loaded: Loaded, timetable: Timeta
             cores=os.cpu_count() or 1,
         )
     )
+    for episode in episodes:
+        ledger.write(EpisodePlanned(episode))
+    for name, why in not_played.items():
+        ledger.write(EpisodeLeftOut(name, why))
     signals = {fault.id: fault.signal for fault in FAULTS}
     declare(ledger.write, loaded.policies, loaded.findings, timetable, signals)

@@ -15,6 +15,7 @@ DOORS = {"run", "rehearsal", "bookkeeping", "audit", "cli", "pytest_plugin", "do
 SIBLINGS = (
     "drive/faults",
     "drive/keeping",
+    "drive/records",
     "drive/scenes",
     "observe/channels",
     "stack/components",
@@ -27,6 +28,7 @@ SIBLINGS = (
 SHARED = {
     "drive/faults": {"registry"},
     "drive/keeping": {"asking", "back_fill", "comparing", "ground", "registry", "stage"},
+    "drive/records": {"asking", "parts", "registry", "waiting", "way"},
     "drive/scenes": {"registry"},
     "observe/channels": {"registry", "webhook"},
     "stack/components": {"registry"},

@@ -13,12 +13,13 @@ from typing import ClassVar
 
 from harness.model.audit import AuditEvent
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
+from harness.model.episodes import EpisodeEvent
 from harness.model.findings import Finding
 from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared
 from harness.model.notifications import Notification, RawMessage, ReceivedAlert
 from harness.model.plan import Injection, Stage
 from harness.model.policy import Target
-from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlanned, SceneStarted
+from harness.model.scenes import SceneEvent
 from harness.model.searching import SearchEvent
 from harness.model.stack import ComponentReport, Difference
 
@@ -389,11 +390,8 @@ Payload = (
     | ChangePlanted
     | ChangeSeen
     | ChangeNotPlanted
-    | ScenePlanned
-    | SceneLeftOut
-    | SceneStarted
-    | SceneDid
-    | SceneEnded
+    | SceneEvent
+    | EpisodeEvent
     | AuditEvent
     | StoresDeclared
     | RetentionProbed

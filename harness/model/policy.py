@@ -230,6 +230,22 @@ class ComponentPolicy:
     command: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RecordDrill:
+    """What a team states of one fault of the records' way: how many records it may cost, and why.
+
+    `lost` is a count, `ratio` a share of the announced ones; where both are None the fault's own promise stands.
+    `nightly` says whether it is for the night alone; None leaves that to the fault.
+    """
+
+    fault: str
+    lost: int | None
+    ratio: float | None
+    why: str
+    nightly: bool | None
+    span: Span
+
+
 RECORD_KINDS: Final = frozenset({"nginx", "emitter", "filebeat", "elasticsearch", "clickhouse", "influxdb"})
 """Kinds of component that only write, ship and keep records: no alert depends on them, a run can do without."""
 
@@ -242,7 +258,7 @@ class Policies:
     `dead_man_file` is what the dead man's listener reads, where there is one; its alert is the last of `alerts`.
     `nginx_files` are nginx.conf and what it includes, none where the folder has none.
     `conditions` are what the monitoring plan asks for, where the folder says it. `logs` is how logs are shipped and
-    kept, None where the folder has no filebeat.yml.
+    kept, None where the folder has no filebeat.yml. `record_drills` is what faults of the records' way may cost.
     """
 
     root: Path
@@ -266,6 +282,7 @@ class Policies:
     nginx_files: tuple[str, ...] = ()
     logs: LogPolicy | None = None
     records: tuple[RecordSchema, ...] = ()
+    record_drills: tuple[RecordDrill, ...] = ()
 
     def channels_of(self, drill: Drill) -> tuple[str, ...]:
         """The channels that must hear a drill's alert: its own, or those of its priority.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 
 class Demand(StrEnum):
@@ -111,3 +111,7 @@ class SceneEnded:
     kind: ClassVar[str] = "scene-ended"
     scene: str
     why: str = ""
+
+
+SceneEvent: TypeAlias = ScenePlanned | SceneLeftOut | SceneStarted | SceneDid | SceneEnded
+"""What a ledger tells of scenes."""

@@ -160,6 +160,26 @@ class SceneVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class EpisodeVerdict:
+    """A fault of the records' way, judged: what became of the records that were announced meanwhile.
+
+    `allowed` is how many of the `written` may be lost or damaged; `told` are sentences, those that decide first.
+    """
+
+    id: str
+    fault: str
+    summary: str
+    verdict: Verdict
+    written: int
+    allowed: int
+    lost: int
+    corrupt: int
+    duplicate: int
+    late: int
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FalseAlarm:
     """One alert that somebody was told of and that no injection explains, however many messages told of it.
 
@@ -246,6 +266,7 @@ class Judgement:
     excluded: tuple[str, ...]
     quality: Quality
     scenes: tuple[SceneVerdict, ...] = ()
+    episodes: tuple[EpisodeVerdict, ...] = ()
 
     @property
     def exit_code(self) -> int:

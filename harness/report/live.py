@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from harness.model.audit import RecordsAudited, RecordsNotAudited
+from harness.model.episodes import EpisodeBegan, EpisodeEnded, EpisodeProven
 from harness.model.events import (
     ComponentExited,
     ComponentReady,
@@ -201,6 +202,12 @@ def _printable(line: str) -> str:
 def _record_line(payload: Payload | None) -> str:
     """What is told of records and of the stores that keep them."""
     match payload:
+        case EpisodeBegan(fault=fault):
+            return f"record  {fault} begins"
+        case EpisodeProven() as proven:
+            return f"record  {proven.episode} is in place: {proven.proof}"
+        case EpisodeEnded() as over:
+            return f"record  {over.episode} is over{f': {over.why.splitlines()[0]}' if over.why else ''}"
         case RecordsAudited(source=source, fates=fates):
             return f"audit  {source}: {fates.collected} of {fates.written} found in time, {fates.lost} lost"
         case SearchTried() as search:

@@ -15,6 +15,7 @@ from harness.model.verdicts import (
     AlertCoverage,
     Cell,
     ControlVerdict,
+    EpisodeVerdict,
     FaultQuality,
     Judgement,
     Quality,
@@ -73,6 +74,8 @@ def summary(judgement: Judgement, events: Iterable[Event]) -> dict[str, Json]:
         "negative_controls": [_control(control) for control in judgement.controls],
         "scenes": [_scene(scene) for scene in judgement.scenes],
         "scenes_left_out": [{"id": name, "why": why} for name, why in told.scenes_left_out.items()],
+        "episodes": [_episode(one) for one in judgement.episodes],
+        "episodes_left_out": [{"fault": name, "why": why} for name, why in told.episodes_left_out.items()],
         "starved_trials": judgement.starved_trials,
         "quality": _quality(judgement.quality),
         "audit": audit_json(told.audits, told.not_audited) if told.audits or told.not_audited else None,
@@ -144,6 +147,22 @@ def _scene(scene: SceneVerdict) -> Json:
         "verdict": scene.verdict.value,
         "told": list(scene.told),
         "seconds": _number(scene.seconds),
+    }
+
+
+def _episode(one: EpisodeVerdict) -> Json:
+    return {
+        "id": one.id,
+        "fault": one.fault,
+        "summary": one.summary,
+        "verdict": one.verdict.value,
+        "written": one.written,
+        "allowed": one.allowed,
+        "lost": one.lost,
+        "corrupt": one.corrupt,
+        "duplicate": one.duplicate,
+        "late": one.late,
+        "told": list(one.told),
     }
 
 

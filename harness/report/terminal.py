@@ -81,7 +81,14 @@ def _print(console: Console, judgement: Judgement, told: Record) -> None:
         console.print(line, soft_wrap=True)
     if judgement.starved_trials:
         console.print(f"starved: {judgement.starved_trials} trials could not be judged")
-    parts = (_cells(judgement), _controls(judgement), _scenes(judgement), *_audits(told), _targets(judgement))
+    parts = (
+        _cells(judgement),
+        _controls(judgement),
+        _scenes(judgement),
+        _episodes(judgement),
+        *_audits(told),
+        _targets(judgement),
+    )
     for part in (*parts, _quality(judgement.quality)):
         if part is not None:
             console.print(part)
@@ -214,6 +221,17 @@ def _scenes(judgement: Judgement) -> RenderableType | None:
     for scene in judgement.scenes:
         first = next(iter(scene.told), "")
         table.add_row(scene.id, scene.lane, _word(scene.verdict.value), f"{scene.seconds:.0f} s", first.splitlines()[0])
+    return table
+
+
+def _episodes(judgement: Judgement) -> RenderableType | None:
+    if not judgement.episodes:
+        return None
+    columns = ("fault", "verdict", "written", "allowed", "lost", "corrupt", "double", "late", _FOLDED)
+    table = _table("faults of the records' way", *columns)
+    for one in judgement.episodes:
+        counts = (one.written, one.allowed, one.lost, one.corrupt, one.duplicate, one.late)
+        table.add_row(one.fault, _word(one.verdict.value), *map(str, counts), one.told[0].splitlines()[0])
     return table
 
 

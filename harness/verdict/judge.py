@@ -14,6 +14,7 @@ from harness.model.verdicts import (
     Cell,
     CellStatus,
     ControlVerdict,
+    EpisodeVerdict,
     InjectionVerdict,
     Judgement,
     Outcome,
@@ -23,6 +24,7 @@ from harness.model.verdicts import (
 )
 from harness.verdict.cells import CELL_TARGET, coverage
 from harness.verdict.controls import judge_controls
+from harness.verdict.episodes import judge_episodes
 from harness.verdict.messages import attribute
 from harness.verdict.quality import quality_of
 from harness.verdict.record import Record, record
@@ -59,6 +61,7 @@ def judge(events: Iterable[Event]) -> Judgement:
     shared = shares(told)
     scenes = judge_scenes(told, shared)
     told = shared.rest  # messages of scenes are no injection's
+    episodes = judge_episodes(told)
     messages = attribute(told)
     verdicts = tuple(judge_injection(story, messages, told) for story in told.stories)
     own = tuple(one for one in verdicts if one.control is None)
@@ -78,6 +81,7 @@ def judge(events: Iterable[Event]) -> Judgement:
         *_errors(told),
         *_failures(told, verdicts, alerts, messages.unexplained),
         *_of_scenes(scenes),
+        *_of_episodes(episodes),
         *(_Reason(verdict, text) for verdict, text in search_complaints(told)),
         *_doubts(told, own, alerts, controls),
         *_of_targets(told, targets),
@@ -99,6 +103,7 @@ def judge(events: Iterable[Event]) -> Judgement:
         excluded=tuple(target.id for target in targets if target.excluded is not None),
         quality=quality_of(told, verdicts),
         scenes=scenes,
+        episodes=episodes,
     )
 
 
@@ -176,6 +181,14 @@ def _of_scenes(scenes: Sequence[SceneVerdict]) -> Iterator[_Reason]:
             first, *others = scene.told
             more = f" (and {len(others)} more)" if others else ""
             yield _Reason(scene.verdict, f"scene {scene.id} is {scene.verdict}: {first.splitlines()[0]}{more}")
+
+
+def _of_episodes(episodes: Sequence[EpisodeVerdict]) -> Iterator[_Reason]:
+    """Faults of the records' way that cost more than is allowed, or of which nobody knows."""
+    for one in episodes:
+        if one.verdict is not Verdict.PASS:
+            first = one.told[0].splitlines()[0]
+            yield _Reason(one.verdict, f"episode {one.fault} is {one.verdict}: {first}")
 
 
 def _counted(verdicts: Sequence[InjectionVerdict], name: str, cell: Cell) -> tuple[str, str]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.drive.plan.timetable import ALONE
 from harness.model.audit import RecordsAudited, RecordsNotAudited
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
+from harness.model.episodes import (
+    EpisodeBegan,
+    EpisodeEnded,
+    EpisodeLeftOut,
+    EpisodePlan,
+    EpisodePlanned,
+    EpisodeProven,
+)
 from harness.model.events import (
     AlertReceived,
     ComponentExited,
@@ -32,6 +40,7 @@ from harness.model.events import (
     MessageInterfered,
     PathDisturbed,
     PathRestored,
+    Payload,
     PlanClosed,
     Rewired,
     RunEnded,
@@ -116,6 +125,17 @@ class SceneStory:
 
 
 @dataclass(frozen=True, slots=True)
+class EpisodeStory:
+    """What the ledger tells of one episode. `why` is what kept it from its end; `ended` whether that was told."""
+
+    plan: EpisodePlan
+    began: bool = False
+    proven: EpisodeProven | None = None
+    ended: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A whole ledger in order; `damage` says in sentences what is missing from it.
 
@@ -161,6 +181,8 @@ class Record:
     audits: tuple[RecordsAudited, ...] = ()
     not_audited: tuple[RecordsNotAudited, ...] = ()
     searches: tuple[SearchTried, ...] = ()
+    episodes: tuple[EpisodeStory, ...] = ()
+    episodes_left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def profile(self) -> str:
@@ -245,7 +267,24 @@ def record(events: Iterable[Event]) -> Record:
         audits=tuple({one.source: one for one in payloads if isinstance(one, RecordsAudited)}.values()),
         not_audited=tuple(one for one in payloads if isinstance(one, RecordsNotAudited)),
         searches=tuple(one for one in payloads if isinstance(one, SearchTried)),
+        episodes=tuple(_episode(one.episode, payloads) for one in payloads if isinstance(one, EpisodePlanned)),
+        episodes_left_out={one.fault: one.why for one in payloads if isinstance(one, EpisodeLeftOut)},
     )
+
+
+def _episode(plan: EpisodePlan, payloads: Iterable[Payload]) -> EpisodeStory:
+    story = EpisodeStory(plan)
+    for payload in payloads:
+        match payload:
+            case EpisodeBegan(episode=plan.id):
+                story = replace(story, began=True)
+            case EpisodeProven(episode=plan.id) as proven:
+                story = replace(story, proven=proven)
+            case EpisodeEnded(episode=plan.id, why=why):
+                story = replace(story, ended=True, why=why)
+            case _:
+                pass
+    return story
 
 
 def _scene(plan: ScenePlan, ledger: tuple[Event, ...], last_at: float) -> SceneStory:

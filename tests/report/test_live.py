@@ -12,6 +12,15 @@ from ledgers import EPOCH, injection, message, numbered, post, smoke, targets
 
 from harness.model.audit import Fates, RecordsAudited, RecordsNotAudited
 from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlanted, ChangeSeen, ScrapesCounted
+from harness.model.episodes import (
+    EpisodeBegan,
+    EpisodeEnded,
+    EpisodeLeftOut,
+    EpisodePlan,
+    EpisodePlanned,
+    EpisodeProven,
+    Promise,
+)
 from harness.model.events import (
     ComponentExited,
     ComponentReady,
@@ -56,6 +65,9 @@ from harness.report.live import LiveProgress
 
 REPORT = ComponentReport("mysql", "10.11.14", "process", "apt", 0.41)
 STAGE = Stage("alerts", 0.5, timedelta(seconds=60))
+EPISODE = EpisodePlan(
+    "episode-storm", "storm", "Much.", "real", ("system",), timedelta(0), timedelta(seconds=2), Promise()
+)
 SCENE = ScenePlan("grouped", "Two at once.", "lane-01", ("ExporterDown",), (), timedelta(seconds=20))
 FINDING = Finding("drill/none", Severity.WARNING, Span("f", 1, 1, 1, 1), "s")
 NAMED = "server-killed in lane-01 for ServerDown"
@@ -136,6 +148,12 @@ SHOWN: list[tuple[Payload, str]] = [
     ),
     (RestoreDrilled("mysql", "mariadb", error="died\n  seen: x"), "restored  mysql not drilled: died"),
     (RecordsNotAudited("nobody answered\n  seen: x", "error"), "audit  error not audited: nobody answered"),
+    (EpisodePlanned(EPISODE), ""),
+    (EpisodeLeftOut("long-line", "it is for the night"), ""),
+    (EpisodeBegan("episode-storm", "storm"), "record  storm begins"),
+    (EpisodeProven("episode-storm", EPOCH, "much"), "record  episode-storm is in place: much"),
+    (EpisodeEnded("episode-storm"), "record  episode-storm is over"),
+    (EpisodeEnded("episode-storm", "no\n  seen: x"), "record  episode-storm is over: no"),
     (SearchTried("errors", 5, 6, untold=1), "search  errors: 6 found, 5 expected"),
     (
         SearchTried("errors", 5, 5, missing=1, foreign=1, ordered=False),

@@ -23,6 +23,7 @@ from harness.policy.parse import (
     logs,
     nginx,
     prometheus,
+    record_drills,
     records,
     rules,
     stack,
@@ -66,6 +67,7 @@ def load(
     faults: Collection[str],
     channels: Mapping[str, str],
     components: Collection[str],
+    record_faults: Collection[str] | None = None,
 ) -> Loaded:
     """Reads a policies folder.
 
@@ -74,6 +76,7 @@ def load(
         faults: ids of the faults that there are.
         channels: the channels that there are, each with the receiver key that it serves (`slack`: `slack_configs`).
         components: the component kinds that there are.
+        record_faults: ids of the faults of the records' way that there are; None: whatever the file names is taken.
 
     Raises:
         UsageError: the folder is not there, is a file, or is empty.
@@ -110,7 +113,7 @@ def load(
             folder.read(name)
     owned, of_records = _components(folder, stack_yaml.value or (), found), records.load(folder, found)
     nginx_files, event_files = nginx.load(folder, owned, found), events.native(folder, owned, found)
-    shipped = logs.load(folder, owned, found)
+    shipped, drilled = logs.load(folder, owned, found), record_drills.load(folder, record_faults, found)
 
     # Files are held against each other only where both could be read: else each broken file would be told many times.
     if drills_yaml.value is not None and prometheus_yml.value is not None and not _broken(found):
@@ -174,6 +177,7 @@ def load(
         nginx_files=nginx_files,
         records=of_records,
         logs=shipped,
+        record_drills=drilled,
     )
     return Loaded(policies, findings)
 

@@ -1,0 +1,27 @@
+"""A log is emptied, and no copy is kept."""
+
+from __future__ import annotations
+
+from harness.drive.records import Look, Promise, Way
+from harness.drive.records.parts import LOG, Mishap, befall
+
+
+class LogTruncated(Mishap):
+    """Somebody empties the log (`> system.log`) to make room."""
+
+    id = "log-truncated"
+    summary = "The system log is emptied, and no copy is kept."
+    done = "emptied"
+    effect = "the log is shorter than before"
+    promise = Promise(
+        lost=10, why="what the shipper has not read since its last look (at most 250 ms ago) is in no file"
+    )
+
+    async def befall(self, way: Way) -> None:
+        """Empties it."""
+        await befall(way, "truncate")
+
+    def trace(self, way: Way) -> Look:
+        """A shorter log."""
+        size = (way.logs / LOG).stat().st_size
+        return Look(size < way.noted.get("size", 0), f"{LOG} had {way.noted.get('size', 0):g} bytes and has {size}")

@@ -1,0 +1,138 @@
+"""What faults of the records' way share by their kind: those of logs, store and shipper, and the emitter's mishaps."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from harness.drive.faults import LaneControl
+from harness.drive.look import Look, answers
+from harness.drive.monitoring import silenced
+from harness.drive.records import SYSTEM, RecordFault, Way, way_of
+from harness.drive.records.asking import HEALTH, befall, emitter_works, logs_flow, store_works, written
+from harness.errors import FaultError
+
+STATS = "/stats"
+"""What Filebeat answers while its inputs are up."""
+
+
+class LogFault(RecordFault):
+    """A fault by which records of logs are concerned: they flow when the store takes in new ones."""
+
+    async def flows(self, way: Way, since: float) -> Look:
+        """Whether the store takes in records of logs."""
+        return await logs_flow(way, since)
+
+
+class StoreFault(LogFault):
+    """A fault of the store of logs."""
+
+    component = "elasticsearch"
+    what = "the store of logs"
+    health = f"GET {HEALTH} answers 200"
+    hold: ClassVar[timedelta] = timedelta(seconds=20)
+
+    async def well(self, control: LaneControl) -> Look:
+        """The store answers, through its path."""
+        return await store_works(self.address(control))
+
+
+class ShipperFault(LogFault):
+    """A fault of the shipper."""
+
+    component = "filebeat"
+    what = "the shipper"
+    health = f"GET {STATS} answers 200"
+
+    async def well(self, control: LaneControl) -> Look:
+        """The shipper tells of itself."""
+        return await answers(self.address(control), STATS)
+
+    async def gone(self, control: LaneControl) -> Look:
+        """A fresh connection to the shipper is refused."""
+        return await silenced(self.address(control), STATS)
+
+
+class Mishap(LogFault):
+    """A mishap of the emitter's log, over when it was applied; its effect is looked for in the log itself."""
+
+    component = "emitter"
+    concerns = SYSTEM
+    what = "the system log"
+    health = "the emitter says how many records it has written"
+    hold: ClassVar[timedelta] = timedelta(seconds=1)
+    gate_hold: ClassVar[timedelta | None] = timedelta(seconds=1)
+
+    @abstractmethod
+    async def befall(self, way: Way) -> None:
+        """Has it happen.
+
+        Raises:
+            FaultError: it did not.
+        """
+
+    @abstractmethod
+    def trace(self, way: Way) -> Look:
+        """What of it is to be seen in the folder of the log; called in a thread.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+
+    async def disturb(self, control: LaneControl) -> None:
+        """Notes how the log stands, and has it happen."""
+        way = way_of(control)
+        count = await written(way)
+        if isinstance(count, str):
+            raise FaultError(f"Nothing is known of {self.what}", seen=count)
+        log = way.logs / LOG
+        way.noted |= {"written": count, "size": log.stat().st_size, "files": len(asides(way))}
+        await self.befall(way)
+
+    async def mend(self, control: LaneControl) -> None:
+        """Nothing: it is over."""
+
+    async def seen(self, control: LaneControl) -> Look:
+        """The trace in the log."""
+        way = way_of(control)
+        try:
+            return await asyncio.to_thread(self.trace, way)
+        except OSError as error:
+            return Look(False, f"the log cannot be read: {error.strerror}")
+
+    async def well(self, control: LaneControl) -> Look:
+        """The emitter writes."""
+        return await emitter_works(way_of(control))
+
+
+LOG = "system.log"
+"""What the emitter writes."""
+
+
+def asides(way: Way) -> list[Path]:
+    """The files that rotations have put aside, oldest first."""
+    return sorted(way.logs.glob("system-*.log"))
+
+
+def since_noted(way: Way) -> bytes:
+    """What was written into the log since its size was noted."""
+    with (way.logs / LOG).open("rb") as log:
+        log.seek(int(way.noted.get("size", 0)))
+        return log.read()
+
+
+__all__ = [
+    "HEALTH",
+    "LOG",
+    "STATS",
+    "LogFault",
+    "Mishap",
+    "ShipperFault",
+    "StoreFault",
+    "asides",
+    "befall",
+    "since_noted",
+]
