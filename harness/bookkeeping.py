@@ -28,9 +28,11 @@ from harness.model.policy import RECORD_KINDS, Policies
 from harness.model.records import MANIFESTS, RecordSchema
 from harness.model.searching import SearchEvent
 from harness.model.stack import SHARED, Address, Artifact
+from harness.observe.records.archiving import try_archive
 from harness.observe.records.of_clickhouse import audit_events
 from harness.observe.records.of_store import audit_store
 from harness.observe.records.searching import try_searches
+from harness.observe.records.tailing import try_tail
 from harness.stack.components.registry import component_of
 from harness.stack.guard import Guard
 from harness.stack.layout import artifacts_needed
@@ -174,7 +176,7 @@ class Bookkeeping:
             until = time.time()
             for told in await self._logs(stack):
                 self._write(told)
-            for tried in await self._searches(stack, until):
+            async for tried in self._searches(stack, until):
                 self._write(tried)
         if "clickhouse" in asked:
             for told in await self._events(stack):
@@ -201,16 +203,21 @@ class Bookkeeping:
             seed=self._seed,
         )
 
-    async def _searches(self, stack: Stack, until: float) -> tuple[SearchEvent, ...]:
-        """The operator's searches, where there is a store to search."""
+    async def _searches(self, stack: Stack, until: float) -> AsyncIterator[SearchEvent]:
+        """The operator's searches, the archive and the live tail, where there is a store to search."""
         policies, manifests = self._provided.policies, self.manifests
         store = next((one.name for one in policies.components if one.kind == "elasticsearch"), None)
         if store is None or manifests is None:
-            return ()
+            return
         address, windows = stack.layout.site(store).address, tuple(self._windows.values())
-        return await try_searches(
+        for search in await try_searches(
             address, policies, manifests, run=self._run, since=self._since, until=until, windows=windows
-        )
+        ):
+            yield search
+        for archive in await try_archive(address, policies, self._folder, run=self._run):
+            yield archive
+        for tail in await try_tail(address, policies, manifests, run=self._run):
+            yield tail
 
     async def _events(self, stack: Stack) -> tuple[AuditEvent, ...]:
         policies = self._provided.policies

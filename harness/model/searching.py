@@ -79,5 +79,67 @@ class SearchTried:
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-SearchEvent: TypeAlias = SearchTried
+@dataclass(frozen=True, slots=True)
+class ArchiveTried:
+    """An index that was put into the archive, aged out of the store, brought back under another name and searched.
+
+    Args:
+        index: its name, of a day before those that the store keeps.
+        back_as: what it was called when it came back.
+        records: how many records it had been given.
+        before: how many of them each saved query found before, by the query's name.
+        after: how many when it had come back.
+        missing: records that a query should have found then and did not, all queries together.
+        foreign: those that a query should not have found.
+        left: how many could still be searched after it had aged out; none should.
+        archive_seconds: how long the snapshot took.
+        restore_seconds: how long it took until it could be searched again.
+        error: why it could not be tried; empty where it was.
+    """
+
+    kind: ClassVar[str] = "archive-tried"
+    index: str = ""
+    back_as: str = ""
+    records: int = 0
+    before: Mapping[str, int] = field(default_factory=dict)
+    after: Mapping[str, int] = field(default_factory=dict)
+    missing: int = 0
+    foreign: int = 0
+    left: int = 0
+    archive_seconds: float = 0.0
+    restore_seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TailTried:
+    """A live tail of the store, listened to for a while, and held against what was announced meanwhile.
+
+    Args:
+        filters: what it was asked for (`level=ERROR`).
+        expected: records that it must deliver.
+        delivered: records that it delivered.
+        missing: expected ones that it did not deliver.
+        twice: those that it delivered more than once.
+        foreign: those that it should not have delivered.
+        delay_p50_seconds: from the announcement to the delivery, the median; None where nothing was delivered.
+        delay_max_seconds: the longest.
+        seconds: how long it was listened to.
+        error: why it could not be tried, or why it ended; empty where it went well.
+    """
+
+    kind: ClassVar[str] = "tail-tried"
+    filters: str
+    expected: int = 0
+    delivered: int = 0
+    missing: int = 0
+    twice: int = 0
+    foreign: int = 0
+    delay_p50_seconds: float | None = None
+    delay_max_seconds: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+
+SearchEvent: TypeAlias = SearchTried | ArchiveTried | TailTried
 """What a run tells of searches."""

@@ -38,8 +38,8 @@ from harness.model.events import (
 from harness.model.keeping import RestoreDrilled, RetentionProbed
 from harness.model.plan import Injection
 from harness.model.scenes import SceneDid, SceneEnded, SceneStarted
-from harness.model.searching import SearchTried
-from harness.report.searched import sentence
+from harness.model.searching import ArchiveTried, SearchTried, TailTried
+from harness.report.searched import archive_sentence, sentence, tail_sentence
 
 _FALLBACK_COLUMNS = 80
 
@@ -212,6 +212,10 @@ def _record_line(payload: Payload | None) -> str:
             return f"audit  {source}: {fates.collected} of {fates.written} found in time, {fates.lost} lost"
         case SearchTried() as search:
             return sentence(search)
+        case ArchiveTried() as archive:
+            return archive_sentence(archive)
+        case TailTried() as tail:
+            return tail_sentence(tail)
         case RecordsNotAudited() as gap:
             return f"audit  {gap.source or 'records'} not audited: {gap.why.splitlines()[0]}"
         case RetentionProbed(error=error) as probed:

@@ -24,7 +24,7 @@ from harness.model.verdicts import (
     TargetVerdict,
 )
 from harness.report.audited import audit_json
-from harness.report.searched import searches_json
+from harness.report.searched import archives_json, searches_json, tails_json
 from harness.verdict.record import record
 from harness.verdict.trials import FAILED, UNJUDGED
 
@@ -80,6 +80,8 @@ def summary(judgement: Judgement, events: Iterable[Event]) -> dict[str, Json]:
         "quality": _quality(judgement.quality),
         "audit": audit_json(told.audits, told.not_audited) if told.audits or told.not_audited else None,
         "searches": searches_json(told),
+        "archives": archives_json(told),
+        "tails": tails_json(told),
         "findings": [_finding(finding) for finding in told.findings],
         "rewired": [_difference(difference) for difference in told.differences],
         "components": _components(told.components),

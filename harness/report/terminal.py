@@ -247,7 +247,7 @@ def _audits(told: Record) -> Iterator[RenderableType]:
             for row in rows:
                 table.add_row(*row)
             yield table
-    for remark in audited.remarks(told.audits, told.not_audited):
+    for remark in (*audited.remarks(told.audits, told.not_audited), *searched.remarks(told)):
         yield Text(f"- {remark}")
 
 

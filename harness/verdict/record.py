@@ -58,7 +58,7 @@ from harness.model.notifications import Notification, ReceivedAlert
 from harness.model.plan import Injection
 from harness.model.policy import Target
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
-from harness.model.searching import SearchTried
+from harness.model.searching import ArchiveTried, SearchTried, TailTried
 from harness.model.stack import Difference
 
 _READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
@@ -181,6 +181,8 @@ class Record:
     audits: tuple[RecordsAudited, ...] = ()
     not_audited: tuple[RecordsNotAudited, ...] = ()
     searches: tuple[SearchTried, ...] = ()
+    archives: tuple[ArchiveTried, ...] = ()
+    tails: tuple[TailTried, ...] = ()
     episodes: tuple[EpisodeStory, ...] = ()
     episodes_left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -267,6 +269,8 @@ def record(events: Iterable[Event]) -> Record:
         audits=tuple({one.source: one for one in payloads if isinstance(one, RecordsAudited)}.values()),
         not_audited=tuple(one for one in payloads if isinstance(one, RecordsNotAudited)),
         searches=tuple(one for one in payloads if isinstance(one, SearchTried)),
+        archives=tuple(one for one in payloads if isinstance(one, ArchiveTried)),
+        tails=tuple(one for one in payloads if isinstance(one, TailTried)),
         episodes=tuple(_episode(one.episode, payloads) for one in payloads if isinstance(one, EpisodePlanned)),
         episodes_left_out={one.fault: one.why for one in payloads if isinstance(one, EpisodeLeftOut)},
     )

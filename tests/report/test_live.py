@@ -58,7 +58,7 @@ from harness.model.findings import Finding, Severity
 from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared, StoreToKeep
 from harness.model.plan import Control, Stage
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
-from harness.model.searching import SearchTried
+from harness.model.searching import ArchiveTried, SearchTried, TailTried
 from harness.model.source import Span
 from harness.model.stack import ComponentReport, Difference
 from harness.report.live import LiveProgress
@@ -160,6 +160,16 @@ SHOWN: list[tuple[Payload, str]] = [
         "search  errors: 5 found, 5 expected, 1 missing, 1 foreign, not the newest first",
     ),
     (SearchTried("errors", error="died\n  seen: x"), "search  errors not tried: died"),
+    (
+        ArchiveTried("i-1", "archived-i-1", 9, {"a": 4}, {"a": 3}, archive_seconds=0.51, restore_seconds=1.0),
+        "archive  i-1: 9 records put away in 0.5 s, back in 1.0 s; searches found 4 before and 3 after",
+    ),
+    (ArchiveTried(error="died\n  seen: x"), "archive  not tried: died"),
+    (
+        TailTried("level=ERROR", 5, 4, missing=1, delay_p50_seconds=0.5, delay_max_seconds=1.25),
+        "tail  level=ERROR: 4 of 5 delivered, 0 twice, 0 foreign; delay p50, max 0.50, 1.25 s",
+    ),
+    (TailTried("all", error="died\n  seen: x"), "tail  all not tried: died"),
     (ScenePlanned(SCENE), ""),
     (SceneLeftOut("repeated", "no drill"), ""),
     (SceneStarted("grouped", "lane-01"), "scene  grouped begins in lane-01"),

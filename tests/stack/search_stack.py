@@ -56,12 +56,12 @@ class Searchable:
 
         assert self.policies.logs is not None
         assert self.policies.logs.search is not None
-        async with Search(self.address) as search:
+        async with Search(self.address, within_seconds=120) as search:
             await take_in(search, index_of(self.policies.logs.search, datetime.now(UTC)), documents)
 
     async def deleted(self, name: str) -> None:
         """Takes a record out of the store."""
-        async with Search(self.address) as search:
+        async with Search(self.address, within_seconds=120) as search:
             told = await search.done(
                 "POST",
                 "/community-platform-*/_delete_by_query?refresh=true",

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from log_stack import record
 from search_stack import Searchable, searchable, shipped
 
+from harness.errors import StackError
 from harness.model.audit import FaultWindow
 from harness.model.policy import Policies
 from harness.model.searching import SearchTried
 from harness.model.stack import Artifact
+from harness.observe.records.archiving import try_archive
+from harness.observe.records.planted import plant
 from harness.observe.records.searching import try_searches
+from harness.observe.records.tail import Filters, TailServer, tail_server
+from harness.observe.records.tailing import Heard, try_tail
+from harness.stack.search import Search
+from harness.stack.search_archive import Archive
+from harness.stack.search_setup import owners
 
 pytestmark = pytest.mark.stack
 
@@ -81,6 +91,9 @@ async def test_searches_find_what_was_announced(tmp_path: Path, artifacts: Mappi
         assert of_window[ALERT].expected == 300
         assert of_window[ALERT].missing == of_window[ALERT].foreign == 0
 
+        await archived(made, tmp_path / "work")
+        await tailed(made)
+
         # Not the newest first.
         oldest = await tried(made, edited(made.policies, ERRORS, sort=[{"@timestamp": "asc"}]))
         assert not oldest[ERRORS].ordered
@@ -92,9 +105,10 @@ async def test_searches_find_what_was_announced(tmp_path: Path, artifacts: Mappi
         gone = (await tried(made))[ERRORS]
         assert (gone.missing, gone.absent, gone.examples) == (1, 1, {"missing": (errors[7],)})
 
-        # What asks for nothing that was announced expects nothing; a found one is not what was announced.
+        # What asks for another level expects other records; a found one is not what was announced.
         wrong = edited(made.policies, ERRORS, query={"term": {"level": "WARN"}})
-        assert (await tried(made, wrong))[ERRORS].expected == 0
+        warned = (await tried(made, wrong))[ERRORS]
+        assert (warned.missing, warned.foreign, warned.untold) == (0, 0, 1)
         await made.stored(
             {first[1]: shipped({**plain(1, "ERROR"), "metadata": {"sequence": first[1]}}, "application", "lane-1")}
         )
@@ -112,3 +126,72 @@ async def test_searches_find_what_was_announced(tmp_path: Path, artifacts: Mappi
         others = await tried(dataclasses.replace(made, run="another"))
         assert len(others) == 5
         assert all("is not this run's" in one.error for one in others.values())
+
+
+async def archived(made: Searchable, folder: Path) -> None:
+    """An index of 92 days ago is put away, aged out, brought back and searched, and nothing of it stays."""
+    folder.mkdir()
+    [told] = await try_archive(made.address, made.policies, folder, run=made.run)
+    assert told.error == ""
+    assert told.records == 606
+    assert told.before == told.after
+    assert (told.after[ALERT], told.after["by-user"], told.after[ERRORS]) == (606, 2, 204)
+    assert (told.missing, told.foreign, told.left) == (0, 0, 0)
+    assert told.back_as == f"archived-{told.index}"
+    async with Search(made.address, within_seconds=120) as search:
+        assert told.index not in await owners(search, "*")
+        assert told.back_as not in await owners(search, "*")
+        # The twin: without its snapshot nothing comes back, and a foreign index of that day is not touched.
+        assert made.policies.logs is not None
+        assert made.policies.logs.search is not None
+        assert made.policies.logs.search.snapshots is not None
+        archive = Archive(search, made.policies.logs.search.snapshots, made.run)
+        with pytest.raises(StackError, match="did not bring"):
+            await archive.bring_back(told.index)
+        with pytest.raises(StackError, match="no such index"):
+            await archive.put_away(told.index)
+        await search.done("PUT", f"/{told.index}", {"mappings": {"_meta": {"tocsin_run": "x"}}}, what="no index")
+        [refused] = await try_archive(made.address, made.policies, folder, run=made.run)
+        assert f"an index {told.index} already" in refused.error
+        with pytest.raises(StackError, match="is not this run's"):
+            await archive.put_away(told.index)
+        await archive.remove(told.index)
+        assert told.index in await owners(search, "*")
+        await search.done("DELETE", f"/{told.index}", what="not deleted")
+    assert list(folder.iterdir()) == []
+
+
+async def tailed(made: Searchable) -> None:
+    """Records are delivered as they come, once each; who reads too slowly is told so, and so is a filter of nobody."""
+    both = {
+        one.filters: one for one in await try_tail(made.address, made.policies, made.manifests, run=made.run, seconds=3)
+    }
+    assert {name: (one.error, one.missing, one.twice, one.foreign) for name, one in both.items()} == {
+        "all": ("", 0, 0, 0),
+        "level=ERROR": ("", 0, 0, 0),
+    }
+    everything, errors = both["all"], both["level=ERROR"]
+    # Six of each of three sources, of which two and all six have the level ERROR.
+    assert everything.expected == everything.delivered > 0
+    assert everything.expected % 18 == 0
+    assert errors.expected * 18 == everything.expected * 8
+    assert everything.delay_max_seconds is not None
+    assert everything.delay_max_seconds > 0
+
+    assert made.policies.logs is not None
+    policy = made.policies.logs.search
+    assert policy is not None
+    server = TailServer(made.address, policy, waiting=3)
+    async with tail_server(server) as address, aiohttp.ClientSession() as session:
+        async with session.get(f"http://{address}/tail?colour=red") as refused:
+            assert refused.status == 400
+            assert "knows no filter 'colour'" in (await refused.json())["error"]
+        heard = Heard(Filters(source="error"))
+        listening = asyncio.create_task(heard.listen(address))
+        await heard.opened.wait()
+        assert heard.ended == ""
+        async with Search(made.address, within_seconds=120) as search:
+            await plant(search, policy, made.policies.records, made.manifests, run=made.run, count=50)
+        await asyncio.wait_for(listening, 60)
+        assert "reads too slowly: 3 records were waiting" in heard.ended
+        assert [why for why in server.dropped if "too slowly" in why] == server.dropped != []

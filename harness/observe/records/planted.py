@@ -64,8 +64,9 @@ async def plant(
     run: str,
     day: datetime | None = None,
     count: int = 1,
+    refresh: bool = True,
 ) -> Known:
-    """Announces known records and has the store take them in; they can be found when this returns.
+    """Announces known records and has the store take them in.
 
     Args:
         search: the store.
@@ -75,6 +76,7 @@ async def plant(
         run: the run's id.
         day: the instant of the first record (aware); a second ago where None.
         count: how many of each kind there are besides the two that are searched for.
+        refresh: whether they can be found when this returns; else when the store's own refresh comes.
 
     Raises:
         StackError: an index there is not this run's, or the store did not take them.
@@ -108,7 +110,7 @@ async def plant(
                     made[name] = _shipped(record, source)
     except OSError as error:
         raise HarnessError("Known records cannot be announced", seen=str(error)) from error
-    await take_in(search, index, made)
+    await take_in(search, index, made, refresh=refresh)
     return Known(made, request, user, text)
 
 
@@ -146,8 +148,10 @@ async def refuse_foreign(search: Search, policy: SearchPolicy, run: str) -> None
         )
 
 
-async def take_in(search: Search, index: str, documents: Mapping[str, Mapping[str, Any]]) -> None:
-    """Gives the store documents by identity; they can be found when this returns.
+async def take_in(
+    search: Search, index: str, documents: Mapping[str, Mapping[str, Any]], *, refresh: bool = True
+) -> None:
+    """Gives the store documents by identity; with `refresh` they can be found when this returns.
 
     Raises:
         StackError: it did not take one of them.
@@ -160,7 +164,7 @@ async def take_in(search: Search, index: str, documents: Mapping[str, Mapping[st
             orjson.dumps(document),
         )
     ]
-    reply = await search.ask("POST", "/_bulk?refresh=true", lines=b"\n".join((*lines, b"")))
+    reply = await search.ask("POST", f"/_bulk?refresh={str(refresh).lower()}", lines=b"\n".join((*lines, b"")))
     if reply.status != 200 or not isinstance(reply.body, dict) or reply.body.get("errors", True):
         raise StackError(f"The store at {search.address} did not take in known records", seen=reply.reason)
 
