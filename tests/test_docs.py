@@ -13,6 +13,7 @@ from ledgers import EPOCH, injection, message, numbered
 from harness import errors
 from harness.cli import _parser
 from harness.drive.faults.registry import FAULTS
+from harness.drive.records.registry import RECORD_FAULTS
 from harness.drive.scenes.registry import SCENES
 from harness.errors import HarnessError
 from harness.model.events import ComponentReady, Injected, InjectionPlanned, Payload, Progress, RunStarted
@@ -126,8 +127,9 @@ def test_every_file_of_ours_that_is_named_exists(path: Path) -> None:
         ("faults", [fault.id for fault in FAULTS], r"# {}$"),
         ("channels", [channel.name for channel in CHANNELS], r"# Channel: "),
         ("scenes", [scene.id for scene in SCENES], r"# {}$"),
+        ("record-faults", [fault.id for fault in RECORD_FAULTS], r"# {}$"),
     ],
-    ids=["faults", "channels", "scenes"],
+    ids=["faults", "channels", "scenes", "record-faults"],
 )
 def test_every_part_has_its_page(folder: str, ids: list[str], title: str) -> None:
     """One page each under its own name, and no page of something that there is not."""

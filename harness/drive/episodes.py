@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -94,8 +95,7 @@ async def _flowing(fault: RecordFault, way: Way, since: float, seconds: float, w
 
 async def _rest(span: timedelta, stop: asyncio.Event) -> str:
     """Waits; why nothing more is done, empty where the time has passed."""
-    try:
-        await asyncio.wait_for(stop.wait(), span.total_seconds())
-    except TimeoutError:
-        return ""
-    return "the load ended before it was played"
+    if not stop.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), span.total_seconds())
+    return "the load ended before it was played" if stop.is_set() else ""

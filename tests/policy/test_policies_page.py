@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from policy_folders import KINDS
 
-from harness.policy.parse import conditions, drills, stack, targets
+from harness.policy.parse import conditions, drills, record_drills, stack, targets
 from harness.policy.parse.reading import Parsed
 from harness.policy.parse.targets import TARGET_IDS
 
@@ -22,6 +22,7 @@ PARSERS: Mapping[str, Callable[[str, str], Parsed[object]]] = {
     "targets.yaml": targets.parse,
     "stack.yaml": stack.parse,
     "conditions.yaml": conditions.parse,
+    "record-drills.yaml": record_drills.parse,
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.drive.look import Look
+from harness.drive.faults import Proof
+from harness.drive.look import Look, told_as_fault
 from harness.drive.records import LaneControl, way_of
 from harness.drive.records.asking import in_store, store_works, told
 from harness.drive.records.parts import StoreFault
@@ -40,6 +41,17 @@ class StoreDiskFull(StoreFault):
         """Gives the disk room: watermarks that any disk keeps, until the store has taken its block away by itself."""
         settings = dict(zip(_ALL, ("true", "1mb", "1mb", "1mb", "10s"), strict=True))
         await told(way_of(control), "/_cluster/settings", {"transient": settings})
+
+    async def undo(self, control: LaneControl, deadline_seconds: float) -> Proof:
+        """Gives the disk room, waits until the block is gone, and takes all settings back.
+
+        Raises:
+            FaultError: the block is not gone in time, or the settings could not be taken back.
+        """
+        proof = await super().undo(control, deadline_seconds)
+        with told_as_fault("The watermarks of the store of logs could not be taken back"):
+            await told(way_of(control), "/_cluster/settings", {"transient": dict.fromkeys(_ALL)})
+        return proof
 
     async def seen(self, control: LaneControl) -> Look:
         """The block is there."""
