@@ -18,14 +18,20 @@ from harness.model.findings import Finding, Severity
 from harness.model.records import RecordSchema
 from harness.model.stack import Address
 from harness.model.verdicts import Verdict
+from harness.observe.records import in_sql as counting
+from harness.observe.records import of_clickhouse
 from harness.observe.records.auditing import Store, audit, labour, manifests_in, settings_for
 from harness.observe.records.of_store import Look, look_at
+from harness.observe.records.tables import Rows
 from harness.policy.parse import records, targets
 from harness.policy.parse.files import Folder
 from harness.report.recorded import read_run
 from harness.stack.search import Credentials
 from harness.verdict.record import record
 from harness.verdict.targets.logs_collected import LOGS_COLLECTED, judge_audits
+
+_LOGS: Final = "logs/"
+_EVENTS: Final = "events/"
 
 OBJECTIVE: Final = 0.99
 """The share that must be collected where targets.yaml does not say."""
@@ -69,14 +75,37 @@ def audit_store_at(
         StackError: the store does not answer, is another product, or refuses who asks.
     """
     address = _address(url)
-    credentials = None
-    if user is not None:
-        if password_file is None:
-            raise UsageError("--user needs a password", hint="name a file that holds it with --password-file")
-        credentials = Credentials(user, _text(password_file).strip())
-    schemas, found = _schemas(policies), manifests_in(manifests)
+    credentials = _credentials(user, password_file)
+    schemas, found = _kept(_LOGS, _schemas(policies), manifests_in(manifests))
     look = Look(index, credentials=credentials, work=_made(work))
     return _judged(asyncio.run(look_at(address, schemas, found, look)), _objective(policies))
+
+
+def audit_clickhouse_at(
+    url: str,
+    manifests: Path,
+    policies: Path,
+    *,
+    database: str,
+    in_sql: bool,
+    user: str | None,
+    password_file: Path | None,
+    work: Path,
+) -> Audited:
+    """The audit of events in a running ClickHouse; nothing is written to their database.
+
+    With `in_sql` ClickHouse counts by itself, in a database of the audit's own that is dropped at the end.
+
+    Raises:
+        UsageError: the URL, a file, the database or its tables are not what is needed.
+        PolicyError: a schema of the policies is none.
+        StackError: ClickHouse does not answer, is something else, or refuses who asks.
+    """
+    address = _address(url, 8123)
+    schemas, found = _kept(_EVENTS, _schemas(policies), manifests_in(manifests))
+    look = of_clickhouse.Look(Rows(database), credentials=_credentials(user, password_file), work=_made(work))
+    way = counting.count_events if in_sql else of_clickhouse.look_into
+    return _judged(asyncio.run(way(address, schemas, found, look)), _objective(policies))
 
 
 def audit_files(files: Sequence[Path], manifests: Path, policies: Path, *, work: Path) -> Audited:
@@ -92,6 +121,25 @@ def audit_files(files: Sequence[Path], manifests: Path, policies: Path, *, work:
         with labour(settings, [*announced, *(file for file in files if file.is_file())], os.cpu_count() or 1) as by:
             events = audit(announced, files, settings, by, Store())
     return _judged(events, _objective(policies))
+
+
+def _credentials(user: str | None, password_file: Path | None) -> Credentials | None:
+    if user is None:
+        return None
+    if password_file is None:
+        raise UsageError("--user needs a password", hint="name a file that holds it with --password-file")
+    return Credentials(user, _text(password_file).strip())
+
+
+def _kept(
+    folder: str, schemas: Sequence[RecordSchema], manifests: Sequence[Path]
+) -> tuple[Sequence[RecordSchema], Sequence[Path]]:
+    """What goes to a store of logs, or of events; a run announces both in one folder, and each misses only its own."""
+    others = {schema.source for schema in schemas if not schema.file.startswith(folder)}
+    mine = tuple(schema for schema in schemas if schema.source not in others)
+    if not mine:
+        return schemas, manifests
+    return mine, tuple(path for path in manifests if path.name.partition(".")[0] not in others)
 
 
 def _judged(events: Sequence[AuditEvent], objective: float) -> Audited:
@@ -125,7 +173,7 @@ def _objective(policies: Path) -> float:
     return next((target.objective for target in declared if target.id == LOGS_COLLECTED.id), OBJECTIVE)
 
 
-def _address(url: str) -> Address:
+def _address(url: str, usual_port: int = 9200) -> Address:
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -138,7 +186,7 @@ def _address(url: str) -> Address:
             seen=f"the scheme {parts.scheme!r}" if parts.scheme != "http" else "another form",
             hint="name credentials with --user and --password-file; for TLS put a tunnel before it",
         )
-    return Address(parts.hostname, 9200 if port is None else port)
+    return Address(parts.hostname, usual_port if port is None else port)
 
 
 def _text(path: Path) -> str:

@@ -141,10 +141,12 @@ def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run's own audit (default: runs/latest)")
     parser.add_argument("--manifests", type=Path, metavar="DIR", help="what was announced: one file a writer")
-    parser.add_argument("--store", metavar="URL", help="the store to look in: OpenSearch, or Elasticsearch 7 or 8")
+    parser.add_argument("--store", metavar="URL", help="the store: OpenSearch, Elasticsearch 7 or 8, ClickHouse")
     parser.add_argument(
         "--index", default="community-platform-*", metavar="PATTERN", help="its indices (default: community-platform-*)"
     )
+    parser.add_argument("--database", metavar="NAME", help="look for events in this database: the store is ClickHouse")
+    parser.add_argument("--in-sql", action="store_true", help="have ClickHouse itself do the audit")
     parser.add_argument("--user", metavar="NAME", help="who asks the store")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="a file that holds the password")
     parser.add_argument("--records", nargs="+", type=Path, metavar="FILE", help="look in these NDJSON files instead")
@@ -282,7 +284,7 @@ def _stack(arguments: argparse.Namespace) -> int:
 def _audit(arguments: argparse.Namespace) -> int:
     import json
 
-    from harness.audit import audit_files, audit_run, audit_store_at
+    from harness.audit import audit_clickhouse_at, audit_files, audit_run, audit_store_at
     from harness.report.audited import audit_json, text
 
     looks = [name for name in ("run", "store", "records") if getattr(arguments, name) is not None]
@@ -292,8 +294,24 @@ def _audit(arguments: argparse.Namespace) -> int:
             expected="a RUN alone, or --manifests together with --store or with --records",
             seen=", ".join([*looks, *(["manifests"] if arguments.manifests else [])]),
         )
+    if (arguments.database and arguments.store is None) or (arguments.in_sql and not arguments.database):
+        raise UsageError(
+            "it is not clear which ClickHouse to audit",
+            expected="--store URL --database NAME, with --in-sql where it is to count by itself",
+        )
     work = cache_folder() / "work"
-    if arguments.store is not None:
+    if arguments.database:
+        told = audit_clickhouse_at(
+            arguments.store,
+            arguments.manifests,
+            arguments.policies,
+            database=arguments.database,
+            in_sql=arguments.in_sql,
+            user=arguments.user,
+            password_file=arguments.password_file,
+            work=work,
+        )
+    elif arguments.store is not None:
         told = audit_store_at(
             arguments.store,
             arguments.manifests,
