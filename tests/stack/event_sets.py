@@ -55,7 +55,8 @@ def an_engine(chdb: Artifact, folder: Path) -> Iterator[Address]:
                 urlopen(f"http://{at}/ping").close()
                 break
             except OSError:
-                assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()  # noqa: PT018
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
                 time.sleep(0.05)
         yield at
     finally:
@@ -90,13 +91,24 @@ Change = Callable[[Kept, dict[str, Any], float], None]
 """What became of an event on its way: the rows that it keeps of it, given the instant of its announcement."""
 
 
-def a_set(count: int, changes: Mapping[tuple[str, int], Change] | None = None, *, ago: float = 100.0) -> Kept:
+def odd(number: int) -> str:
+    """A text with what JSON has to escape in it, and what it need not."""
+    return f'"ü/\\\t\x1b {number}'
+
+
+def a_set(
+    count: int,
+    changes: Mapping[tuple[str, int], Change] | None = None,
+    *,
+    ago: float = 100.0,
+    agent: Callable[[int], str] = odd,
+) -> Kept:
     """So many events of each kind, announced so long ago and kept half a second later, but for the changes."""
     kept, began = Kept(), time.time() - ago
     for kind in KINDS:
         for number in range(1, count + 1):
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(began))
-            one = event(number, kind, timestamp=stamp, userAgent=f'"ü/\\\t\x1b {number}')
+            one = event(number, kind, timestamp=stamp, userAgent=agent(number))
             at = began + number / 1000
             level = "" if number % 2 else "notice"
             digest = digest_of(one, SCHEMAS[kind].fields)
@@ -142,3 +154,30 @@ def _rounds(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 async def _lines(rows: Iterable[Mapping[str, Any]]) -> AsyncIterator[bytes]:
     for row in rows:
         yield orjson.dumps(row) + b"\n"
+
+
+def lost(_kept: Kept, _one: dict[str, Any], _at: float) -> None:
+    """It never arrives."""
+
+
+def doubled(kept: Kept, one: dict[str, Any], at: float) -> None:
+    """It arrives three times, in two inserts."""
+    kept.keep(one, at + 0.5)
+    kept.keep(one, at + 0.5)
+    kept.keep(one, at + 2)
+
+
+def late(kept: Kept, one: dict[str, Any], at: float) -> None:
+    """It arrives after its allowance."""
+    kept.keep(one, at + 65)
+
+
+def damaged(kept: Kept, one: dict[str, Any], at: float) -> None:
+    """A text has lost its end."""
+    kept.keep({**one, "userAgent": one["userAgent"][:-1]}, at + 0.5)
+
+
+def mended(kept: Kept, one: dict[str, Any], at: float) -> None:
+    """It arrives damaged, and whole after that; a number that is written in another way is the same."""
+    damaged(kept, one, at)
+    kept.keep({**one, "status": float(one["status"]), "shipper": {"added": 1}}, at + 1)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
-from event_sets import RUN, SCHEMAS, Kept, a_set, an_engine, fill
+from event_sets import RUN, SCHEMAS, Kept, a_set, an_engine, damaged, doubled, fill, late, lost, mended
 from stack_doubles import component, policies
 
 from harness.bookkeeping import Bookkeeping, Provided
@@ -50,33 +50,6 @@ async def audited(at: Address, folder: Path, database: str, **more: Any) -> dict
         at, tuple(SCHEMAS.values()), folder, **{"database": database, "since": 0, "until": 1e18, "run": RUN, **more}
     )
     return {one.source: one for one in found}
-
-
-def lost(_kept: Kept, _one: dict[str, Any], _at: float) -> None:
-    """It never arrives."""
-
-
-def doubled(kept: Kept, one: dict[str, Any], at: float) -> None:
-    """It arrives three times, in two inserts."""
-    kept.keep(one, at + 0.5)
-    kept.keep(one, at + 0.5)
-    kept.keep(one, at + 2)
-
-
-def late(kept: Kept, one: dict[str, Any], at: float) -> None:
-    """It arrives after its allowance."""
-    kept.keep(one, at + 65)
-
-
-def damaged(kept: Kept, one: dict[str, Any], at: float) -> None:
-    """A text has lost its end."""
-    kept.keep({**one, "userAgent": one["userAgent"][:-1]}, at + 0.5)
-
-
-def mended(kept: Kept, one: dict[str, Any], at: float) -> None:
-    """It arrives damaged, and whole after that; a number that is written in another way is the same."""
-    damaged(kept, one, at)
-    kept.keep({**one, "status": float(one["status"]), "shipper": {"added": 1}}, at + 1)
 
 
 CHANGES = {
@@ -139,7 +112,7 @@ class TestRealEngine:
 
     async def test_what_was_announced_just_now_is_waited_for(self, engine: Address, tmp_path: Path) -> None:
         """An event that is not there yet keeps us waiting until its time is over; one taken back does not."""
-        kept = a_set(5, {("user", 1): lost}, ago=58.0)
+        kept = a_set(5, {("user", 1): lost}, ago=58.5)
         kept.write(tmp_path / "manifests")
         await fill(engine, "waiting", kept)
         found = await audited(engine, tmp_path / "manifests", "waiting")
@@ -153,6 +126,20 @@ class TestRealEngine:
         found = await audited(engine, tmp_path / "young", "young")
         assert time.time() < young.announced[-1].at + 50
         assert getattr(found["user"], "fates", None) == Fates(written=4, in_time=4)
+
+    async def test_rows_of_one_insert_have_no_order(self, engine: Address, tmp_path: Path) -> None:
+        """All of them bear one instant: 10 does not stand before 9, in pages of seven neither; a real turn is told."""
+        kept = a_set(30)
+        for row in kept.rows["user"]:
+            row["ingested"] = kept.rows["user"][0]["ingested"]
+        kept.rows["security"][0]["ingested"] = kept.rows["security"][9]["ingested"]
+        kept.write(tmp_path / "manifests")
+        await fill(engine, "ordered", kept)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tables, "PAGE", 7)
+            found = await audited(engine, tmp_path / "manifests", "ordered")
+        turned = {source: getattr(one, "order_inversions", None) for source, one in found.items()}
+        assert turned == {"user": 0, "security": 1, "performance": 0}
 
     async def test_only_the_window_is_audited(self, engine: Address, tmp_path: Path) -> None:
         """What was announced before or after it is neither found nor missed."""

@@ -69,8 +69,12 @@ def run_control(
     for tally in join([announced], [[row for _, row in found]], whole).values():
         for (fate, _, _), count in tally.fates.items():
             counted[fate] += count
-    told_of = "" if counted == expected else f"counted {_told(counted)} where it spoilt {_told(expected)}"
-    return AuditControl(each, each, each, told_of)
+    return AuditControl(each, each, each, told_of(counted, expected))
+
+
+def told_of(counted: Mapping[str, int], expected: Mapping[str, int]) -> str:
+    """What was counted instead of what was spoilt; empty where that is the same."""
+    return "" if counted == expected else f"counted {_told(counted)} where it spoilt {_told(expected)}"
 
 
 def damaged(line: bytes, schema: RecordSchema, chance: random.Random, *, unknown: bool) -> bytes:

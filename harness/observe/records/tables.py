@@ -1,8 +1,8 @@
 """Tables of a ClickHouse that hold records, read in pages: every page at once to disk, nothing ever written to it.
 
 A table of records has the columns `record` (the JSON as it came), `sequence` (the identity) and `ingested` (when the
-row was inserted). Tables are read together, ordered by `ingested` and `sequence`; a page ends with all rows that are
-equal in both, so that copies of a record are never torn apart nor read twice.
+row was inserted). Tables are read together, ordered by `ingested` and `sequence` (9 before 10: rows of one insert have
+no order of their own); a page ends with all rows that are equal in both, so that no copy is left out or read twice.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ SELECT concat({{stamp:String}}, '\\t{{"event.ingested":"', toString(ingested, 'U
     toJSONString(sequence), ',', substring(replaceAll(trimLeft(record), '\\n', ' '), 2))
 {_FROM}
 WHERE {_OURS} AND ingested <= {{opened:DateTime64(3, 'UTC')}}
-    AND (ingested, sequence) > ({{after:DateTime64(3, 'UTC')}}, {{name:String}})
-ORDER BY ingested, sequence
+    AND (ingested, length(sequence), sequence)
+        > ({{after:DateTime64(3, 'UTC')}}, length({{name:String}}), {{name:String}})
+ORDER BY ingested, length(sequence), sequence
 LIMIT {{page:UInt32}} WITH TIES
 FORMAT TSVRaw
 """

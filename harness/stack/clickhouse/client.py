@@ -95,6 +95,21 @@ class Connection:
         except ValueError:
             raise StackError(what, expected="rows in JSON", seen=body[:_SHOWN].decode(errors="replace")) from None
 
+    async def each(
+        self, statement: str, parameters: Mapping[str, str] | None = None, *, what: str
+    ) -> AsyncIterator[list[Any]]:
+        """As `rows`, one row after another, never all of them in memory.
+
+        Raises:
+            UsageError: there is no such table or database.
+            StackError: there was no answer, or a refusal.
+        """
+        rest = b""
+        async for piece in self.stream(f"{statement} FORMAT JSONCompactEachRow", parameters, what=what):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield orjson.loads(line)
+
     async def run(
         self,
         statement: str,
