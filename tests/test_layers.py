@@ -48,7 +48,7 @@ SHARED = {
     "verdict/targets": {"registry"},
     "report": {"audited", "searched", "timeline", "recorded", "registry"},
 }
-PURE = ("model", "policy/rewire", "drive/plan", "verdict")
+PURE = ("model", "policy/rewire", "policy/translate", "drive/plan", "verdict")
 IMPURE = {
     "aiohttp", "aiomysql", "aiosmtpd", "asyncio", "http", "locust", "os", "psutil", "redis", "requests",
     "shutil", "signal", "smtplib", "socket", "ssl", "subprocess", "tempfile", "threading", "urllib.request",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from harness.model.logstash import LogstashPolicy
 from harness.model.searching import SavedQuery
 from harness.model.source import Span
 
@@ -137,6 +138,7 @@ class LogPolicy:
         index: the index that it writes to, as the file has it (`community-platform-%{+yyyy.MM.dd}`).
         search: what the store is told; None where the folder does not say it.
         fields: the fields that every input adds, by its position, e.g. `environment`.
+        logstash: what logstash.conf does on the way, None where the folder has none.
     """
 
     filebeat_file: str
@@ -145,3 +147,4 @@ class LogPolicy:
     index: str
     search: SearchPolicy | None
     fields: tuple[Mapping[str, str], ...] = ()
+    logstash: LogstashPolicy | None = None

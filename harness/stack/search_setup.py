@@ -18,7 +18,10 @@ from harness.model.logs import RUN_MARK
 from harness.model.stack import Difference
 from harness.policy.parse import elasticsearch
 from harness.policy.parse.elasticsearch import PIPELINE, TEMPLATE
+from harness.policy.parse.logstash_way import FILE as LOGSTASH
+from harness.policy.translate.pipeline import WHY
 from harness.stack.search import Search
+from harness.stack.search_logstash import Rehearsal, rehearsal, rehearse
 from harness.stack.site import Site
 
 _MARKED = "each index says which run made it, and no other is ever touched"
@@ -26,13 +29,17 @@ _MARKED = "each index says which run made it, and no other is ever touched"
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a store is to be told: the names and bodies of the template and of the pipeline, where there is one."""
+    """What a store is to be told: the names and bodies of the template and of the pipeline, where there is one.
+
+    `logstash` is the pipeline that logstash.conf was translated into, where the team has one.
+    """
 
     name: str
     pattern: str
     template: Mapping[str, Any]
     pipeline: str
     pipeline_body: Mapping[str, Any] | None
+    logstash: Rehearsal | None = None
 
     def marked(self, run: str) -> dict[str, Any]:
         """The template with the run's mark in every index that it makes."""
@@ -46,8 +53,8 @@ async def install(site: Site) -> None:
     """Tells the store of a site what its copy of `elasticsearch/` says, again and again to the same effect.
 
     Raises:
-        StackError: it is no store that this can be told, did not take it, or holds indices of the pattern that this
-            run did not make.
+        StackError: it is no store that this can be told, did not take it, holds indices of the pattern that this run
+            did not make, or makes of records, by logstash.conf, what their schemas do not allow.
     """
     async with Search(site.address) as search:
         await search.product()
@@ -78,6 +85,8 @@ async def instruct(search: Search, told: Orders, run: str) -> None:
         await search.done("PUT", f"/_ingest/pipeline/{told.pipeline}", told.pipeline_body, what=what)
     what = f"The store at {search.address} did not take the index template {told.name}"
     await search.done("PUT", f"/_index_template/{told.name}", told.marked(run), what=what)
+    if told.logstash is not None:
+        await rehearse(search, told.logstash)
 
 
 async def owners(search: Search, pattern: str) -> dict[str, str]:
@@ -109,7 +118,9 @@ def orders(folder: Path) -> Orders:
         raise StackError(
             f"{folder / TEMPLATE} is no index template of one pattern", expected="what `index_patterns` names"
         )
-    return Orders(found.name, found.pattern, template, found.pipeline, body)
+    then = found.pipeline if body is not None else ""
+    piped = rehearsal(folder.parent, found.name, then=then)
+    return Orders(found.name, found.pattern, template, found.pipeline, body, piped)
 
 
 def differences(site: Site) -> tuple[Difference, ...]:
@@ -117,7 +128,10 @@ def differences(site: Site) -> tuple[Difference, ...]:
     if site.configuration is None:
         return ()
     file = f"{site.configuration.name}/{TEMPLATE}"
-    return (Difference(file, f"template.mappings._meta.{RUN_MARK}", "", site.run, _MARKED),)
+    marked = Difference(file, f"template.mappings._meta.{RUN_MARK}", "", site.run, _MARKED)
+    if not (site.configuration.parent / LOGSTASH).exists():
+        return (marked,)
+    return (marked, Difference(LOGSTASH, "filter", "Logstash", "an ingest pipeline of the store", WHY))
 
 
 def _owner(body: Any) -> str:

@@ -38,6 +38,13 @@ class Store:
     user: str | None = None
     refuses: str = ""
     told: list[tuple[str, str, Any]] = field(default_factory=list)
+    spoilt: dict[str, Any] = field(default_factory=dict)
+
+    def passes(self, one: dict[str, Any]) -> dict[str, Any]:
+        """What the translated logstash.conf makes of a record here: a line is read; then what is `spoilt`."""
+        source = dict(one["_source"])
+        line = source.pop("message", None)
+        return {"_source": {**source, **(json.loads(line) if line is not None else {}), **self.spoilt}}
 
     async def answer(self, request: web.Request) -> web.Response:
         """One answer."""
@@ -55,6 +62,8 @@ class Store:
         self.told.append((request.method, request.path, json.loads(raw) if raw else None))
         if request.method == "DELETE":
             del self.indices[request.path[1:]]
+        if request.path.endswith("/_simulate"):
+            return web.json_response({"docs": [{"doc": self.passes(one)} for one in json.loads(raw)["docs"]]})
         return web.json_response({"acknowledged": True})
 
 
@@ -157,6 +166,35 @@ async def test_a_store_is_told_pipeline_first_and_every_index_is_marked() -> Non
     assert second[2]["template"]["mappings"]["_meta"].pop(RUN_MARK) == "run-1"
     assert second[2] == json.loads((FOLDER / "index-template.json").read_text())
     assert store.told[2:] != []
+
+
+async def test_logstash_comes_last_and_is_tried() -> None:
+    """Its translation is installed beside the store's own pipeline, and called by it nowhere."""
+    store = Store()
+    async with playing(store) as address, Search(address) as search:
+        await instruct(search, orders(FOLDER), "run-1")
+    assert [path for _, path, _ in store.told[2:]] == [
+        "/_ingest/pipeline/community-platform-logstash",
+        "/_ingest/pipeline/community-platform-logstash/_simulate",
+    ]
+    assert store.told[2][2]["processors"][-1] == {"pipeline": {"name": "community-platform"}}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "says"),
+    [
+        ({"duration": "12"}, "duration"),
+        ({"metadata": {}}, "metadata"),
+        ({"tags": ["_grokparsefailure"]}, "it is tagged _grokparsefailure"),
+        ({"event": {"ingest_error": "it failed"}}, "a processor failed: it failed"),
+    ],
+)
+async def test_what_logstash_would_spoil_is_told(spoilt: dict[str, Any], says: str) -> None:
+    """A field of another kind, an identity that is gone, a filter that failed: before the first record."""
+    async with playing(Store(spoilt=spoilt)) as address, Search(address) as search:
+        with pytest.raises(StackError, match=r"what application\.schema\.json does not allow") as refused:
+            await instruct(search, orders(FOLDER), "run-1")
+    assert says in (refused.value.seen or "")
 
 
 @pytest.mark.parametrize("owner", [None, "run-2"])

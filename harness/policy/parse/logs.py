@@ -11,7 +11,7 @@ from harness.model.logs import LogPolicy, Retention, SearchPolicy
 from harness.model.policy import ComponentPolicy
 from harness.model.searching import SavedQuery
 from harness.model.source import Span
-from harness.policy.parse import elasticsearch, filebeat, queries
+from harness.policy.parse import elasticsearch, filebeat, logstash_way, queries
 from harness.policy.parse.elasticsearch import FOLDER, ILM, ISM, PIPELINE, RETENTION, SNAPSHOT, TEMPLATE
 from harness.policy.parse.files import Folder
 from harness.policy.parse.reading import Parsed, Reading
@@ -40,7 +40,7 @@ def load(folder: Folder, components: Sequence[ComponentPolicy], found: list[Find
         kinds = {address: component.kind for component in components for address in component.addresses}
         found.extend(filebeat.unknown_writers(config, [component.name for component in components]))
         found.extend(filebeat.unknown_hosts(config, kinds))
-    return LogPolicy(
+    shipped = LogPolicy(
         filebeat_file=name,
         inputs=config.model(),
         hosts=config.addresses,
@@ -48,15 +48,17 @@ def load(folder: Folder, components: Sequence[ComponentPolicy], found: list[Find
         search=_search(folder, config, found) if config.hosts else None,
         fields=tuple(one.fields for one in config.inputs),
     )
+    return replace(shipped, logstash=logstash_way.load(folder, shipped, found))
 
 
 def native(logs: LogPolicy | None) -> tuple[str, ...]:
     """The native files that the copy is made from."""
     if logs is None:
         return ()
-    search = logs.search
+    search, piped = logs.search, logs.logstash
     return (
         logs.filebeat_file,
+        *((piped.file, *piped.schemas) if piped else ()),
         *((search.template_file,) if search else ()),
         *((search.pipeline_file,) if search and search.pipeline_file else ()),
     )

@@ -144,7 +144,7 @@ def _slip(rest: str, before: str, accepted: frozenset[str]) -> str:
         ),
         (re.match(r"not\b", rest) is not None, "write `!` before a field or a parenthesis"),
         (re.match(r"(&&|\|\|)", rest) is not None, "write `and` and `or`"),
-        (re.match(r"els(e?if|eif)\b", rest) is not None, "write `else if`"),
+        (re.search(r"\bels?e?if\s*$", before) is not None, "write `else if`"),
         (
             "SELECTOR" in accepted and re.match(r"[A-Za-z_]", rest) is not None,
             "a text goes in quotes, a field in brackets",

@@ -11,7 +11,7 @@ from harness.model.policy import Policies
 from harness.model.stack import Difference, Sandbox
 from harness.policy.parse.filebeat import KIND as SHIPPER
 from harness.policy.parse.yaml import Node, Table, compose
-from harness.policy.rewire import alertmanager, dead_man, filebeat, prometheus
+from harness.policy.rewire import alertmanager, dead_man, filebeat, logstash, prometheus
 from harness.policy.rewire.document import Edits, Value, dump, entries, values
 
 
@@ -48,6 +48,10 @@ def rewire(policies: Policies, sandbox: Sandbox) -> Rewiring:
     files[policies.alertmanager_file] = dump(notifying)
     listening = _dead_man(policies, files, sandbox)
     shipping, unshipped = _filebeat(policies, files, sandbox)
+    piped = policies.logs.logstash if policies.logs is not None else None
+    untaken: tuple[Difference, ...] = ()
+    if piped is not None:
+        files[piped.file], untaken = logstash.rewire(files[piped.file], piped.file)
     return Rewiring(
         files=MappingProxyType(files),
         differences=(
@@ -56,6 +60,7 @@ def rewire(policies: Policies, sandbox: Sandbox) -> Rewiring:
             *to_alertmanager.differences,
             *listening,
             *shipping,
+            *untaken,
         ),
         findings=(*prometheus.undiscoverable(tree, policies.documents), *unshipped),
     )
