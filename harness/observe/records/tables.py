@@ -175,6 +175,8 @@ async def await_rows(
 ) -> int:
     """Waits until so many records are there, or the allowance of the last one is over.
 
+    What bears an instant that is still to come, by the clock of who answers, is not there yet: it would not be read.
+
     Args:
         connection: to ClickHouse.
         asked: which rows.
@@ -193,7 +195,7 @@ async def await_rows(
     while True:
         try:
             [[counted]] = await connection.rows(
-                f"SELECT uniqExact(sequence) {_FROM} WHERE {_OURS}",
+                f"SELECT uniqExact(sequence) {_FROM} WHERE {_OURS} AND ingested <= now64(3)",
                 asked.parameters,
                 what=what,
             )
