@@ -77,7 +77,10 @@ class TestRealEngine:
         kept.rows["user"].append(a_set(41).rows["user"][-1])
         manifests = kept.write(tmp_path / "manifests")
         await fill(engine, "alike", kept)
-        windows = (FaultWindow("late", "", first.at + 0.001, first.at + 0.0105), FaultWindow("elsewhere", "b", 0, 1e18))
+        windows = (
+            FaultWindow("late", "", first.at + 0.0005, first.at + 0.0105),
+            FaultWindow("elsewhere", "b", 0, 1e18),
+        )
         look = Look(Rows("alike", RUN), windows=windows, work=tmp_path)
         expected, told = await in_both_ways(engine, manifests, look)
         for here, there in zip(told, expected, strict=True):

@@ -141,13 +141,26 @@ class TestRealEngine:
         turned = {source: getattr(one, "order_inversions", None) for source, one in found.items()}
         assert turned == {"user": 0, "security": 1, "performance": 0}
 
+    async def test_a_page_ends_with_all_copies_of_its_last_row(self, engine: Address, tmp_path: Path) -> None:
+        """Pages of one row: copies that were inserted at one instant are all read, and none of them twice."""
+        kept = a_set(3, {("user", 2): doubled})
+        kept.write(tmp_path / "manifests")
+        await fill(engine, "ties", kept)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tables, "PAGE", 1)
+            found = (await audited(engine, tmp_path / "manifests", "ties"))["user"]
+        assert isinstance(found, RecordsAudited)
+        assert (found.found, found.surplus, found.fates.duplicate) == (5, 2, 1)
+
     async def test_only_the_window_is_audited(self, engine: Address, tmp_path: Path) -> None:
         """What was announced before or after it is neither found nor missed."""
         kept = a_set(10, {("user", 1): lost, ("user", 9): lost})
         kept.write(tmp_path / "manifests")
         await fill(engine, "window", kept)
         instants = [one.at for one in kept.announced if one.source == "user"]
-        found = await audited(engine, tmp_path / "manifests", "window", since=instants[1], until=instants[8])
+        found = await audited(
+            engine, tmp_path / "manifests", "window", since=instants[1] - 0.0005, until=instants[8] - 0.0005
+        )
         assert getattr(found["user"], "fates", None) == Fates(written=7, in_time=7)
 
     async def test_a_database_that_cannot_be_audited_is_a_sentence(self, engine: Address, tmp_path: Path) -> None:
