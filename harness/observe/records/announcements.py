@@ -22,6 +22,7 @@ REQUEST_SECONDS: Final = 60.0
 """How much later that of an access log's record may be: it is written when the request is over."""
 
 _CANDIDATES = 8
+_LONG_SECONDS = 3 * SLACK_SECONDS  # in a shorter time nobody could say of any record that it lies within
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,9 @@ class Announcements:
     def busiest(
         self, windows: Sequence[FaultWindow], *, since: float, until: float, besides: str
     ) -> FaultWindow | None:
-        """The time of one lane in which most was announced: while a fault was there, else the middle of the run.
+        """The time of one lane in which most was announced: while a fault was there, else the middle third.
+
+        All of a lane counts where a third of it would be too short to say of any record that it lies within.
 
         Args:
             windows: the faults of the run.
@@ -106,7 +109,8 @@ class Announcements:
         Raises:
             HarnessError: a manifest cannot be read.
         """
-        own = [one for one in windows if one.lane and since <= one.from_at < one.until_at <= until][:_CANDIDATES]
+        whole = [one for one in windows if one.lane and since <= one.from_at < one.until_at <= until]
+        own = [one for one in whole if one.until_at - one.from_at >= _LONG_SECONDS][:_CANDIDATES]
         counted: Counter[FaultWindow] = Counter()
         by_lane: dict[str, _Stretch] = defaultdict(_Stretch)
         for one in self:
@@ -117,8 +121,11 @@ class Announcements:
         if counted:
             return counted.most_common(1)[0][0]
         lane, stretch = max(by_lane.items(), key=lambda pair: pair[1].count, default=("", _Stretch()))
+        if not stretch.count:
+            return None
         third = (stretch.last - stretch.first) / 3
-        return FaultWindow("", lane, stretch.first + third, stretch.last - third) if third > 0 else None
+        inset = third if third >= _LONG_SECONDS else -_LONG_SECONDS
+        return FaultWindow("", lane, stretch.first + inset, stretch.last - inset)
 
 
 @dataclass(slots=True)
