@@ -172,6 +172,9 @@ class Bookkeeping:
     async def audit(self, stack: Stack) -> None:
         """Holds every record that was announced until now against its store; what cannot be is told with its reason."""
         asked = {one.kind for one in self._asked.components}
+        for writer in self._provided.policies.components:
+            if writer.kind == "emitter":
+                await stack.lane(SHARED).freeze(writer.name)  # who still writes can never be found whole
         if "filebeat" in asked:
             until = time.time()
             for told in await self._logs(stack):

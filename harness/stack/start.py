@@ -24,6 +24,12 @@ STOP_GRACE_SECONDS = 0.2
 SUBJECT = "subject"
 """The kind of the application under watch, which is started when everything else stands."""
 
+WRITER = "emitter"
+"""The kind of what writes logs by itself, from its first instant on."""
+
+STORE = "elasticsearch"
+"""The kind of the store of logs: what is shipped before it knows its template makes an index of another kind."""
+
 PROMETHEUS = "prometheus"
 """The kind of what watches the lanes, and looks at nothing before it is known which of them stand."""
 
@@ -145,6 +151,10 @@ class Start:
             for other, event in self._ready.items():
                 before = component_of(self._supervisors[other].site.component.kind)
                 if before.kind != SUBJECT and SUBJECT not in before.needs:
+                    await event.wait()
+        if site.component.kind == WRITER:
+            for other, event in self._ready.items():
+                if self._supervisors[other].site.component.kind == STORE:
                     await event.wait()
         began = time.monotonic()
         if site.component.command:
