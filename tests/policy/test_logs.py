@@ -103,7 +103,7 @@ class TestParsing:
         found = loaded()
         files = ("filebeat.yml", "elasticsearch")
         told = [one for one in found.findings if any(name in one.span.file for name in files)]
-        assert {one.id for one in told} <= {"filebeat/unknown-writer", "logstash/bypassed"}
+        assert {one.id for one in told} <= {"filebeat/unknown-writer"}
         logs = found.policies.logs
         assert logs is not None
         assert [one.writers for one in logs.inputs] == [

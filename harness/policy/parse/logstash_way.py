@@ -13,7 +13,7 @@ from harness.model.logstash import LogstashPolicy
 from harness.model.source import Span
 from harness.policy.parse import logstash
 from harness.policy.parse.dotted import below, find
-from harness.policy.parse.filebeat import STORE, address_of
+from harness.policy.parse.filebeat import address_of
 from harness.policy.parse.files import Folder
 from harness.policy.parse.logstash_nodes import Listed, Pipeline, Plugin, Word
 from harness.policy.parse.reading import Parsed, Reading
@@ -142,14 +142,6 @@ def together(ways: Ways, shipped: LogPolicy, text: str, file: str) -> Iterator[F
     if "elasticsearch" not in outputs:
         yield from _uncovered(ways, shipped)
         return
-    yield Finding(
-        "logstash/bypassed",
-        Severity.INFO,
-        outputs["elasticsearch"].span,
-        f"Filebeat writes to the store itself (`{STORE}`), past Logstash: what its filters do is done to no record",
-        details="both ways are held together: index, hosts, and what becomes of a record",
-        fix="to go through it, write `output.logstash` with its hosts; to do without it, remove logstash.conf",
-    )
     for index in ways.indices:
         if _same(index.text) != _same(shipped.index):
             what = f"Logstash writes to {index.text!r}, and Filebeat, past it, to {shipped.index!r}"
