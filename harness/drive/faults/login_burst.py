@@ -15,8 +15,8 @@ from harness.model.stack import Address
 
 FAILURES = 5
 """Half of the condition, ten failed log-ins within 10 s, which four a second reach a second later. `increase` carries
-what it saw on to the edges of its window and may count ten when there were six (a gate saw it): the clock starts before
-that, so that a delivery is measured too long rather than too short."""
+what it saw on to the edges of its window and may count ten before there were ten (an alert fired before its fault was
+proven in a gate): the clock starts before that, so that a delivery is measured too long rather than too short."""
 PAUSE_SECONDS = 0.25
 """Between two guesses. Each costs the application what a log-in costs it, also for a name that there is not: about 5 ms
 of a core (scrypt), so 2 % of one."""
