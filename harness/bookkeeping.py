@@ -169,6 +169,20 @@ class Bookkeeping:
         announcing = (self.manifests, self._run) if front is not None and self.manifests is not None else None
         return {lane.name: lane.addresses[door.name] for lane in stack.lanes}, announcing
 
+    async def reckon(self, stack: Stack, runtime: Runtime, guard: Guard, cache: Path, sizes: Sizes) -> None:
+        """Holds every record against its store, and beside it asks stores of their own whether they keep and restore.
+
+        Raises:
+            HarnessError: what kept it from its end.
+        """
+        keeping = asyncio.create_task(self._keep(runtime, guard, cache, sizes), name="keeping")
+        try:
+            await self.audit(stack)
+            await keeping
+        finally:
+            keeping.cancel()
+            await settled({keeping})
+
     async def audit(self, stack: Stack) -> None:
         """Holds every record that was announced until now against its store; what cannot be is told with its reason."""
         asked = {one.kind for one in self._asked.components}
@@ -245,12 +259,7 @@ class Bookkeeping:
             seed=self._seed,
         )
 
-    async def keep(self, runtime: Runtime, guard: Guard, cache: Path, sizes: Sizes) -> None:
-        """Asks every store how old its data may become, and has each restored, in instances of their own.
-
-        Raises:
-            StackError: there is no place for it.
-        """
+    async def _keep(self, runtime: Runtime, guard: Guard, cache: Path, sizes: Sizes) -> None:
         if not any(one.kind in RECORD_KINDS for one in self._asked.components):
             return
         await keep(

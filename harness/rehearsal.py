@@ -364,11 +364,10 @@ class Rehearsal:
             self._write(counted)
 
     async def _reckon(self, standing: Standing) -> None:
-        """What became of the run's records, once nobody writes any more; then, whether stores keep what they have."""
+        """What became of the run's records, once nobody writes any more, and whether stores keep what they have."""
         await standing.load.stop()
-        await standing.books.audit(standing.stack)
         sizes = Sizes.FULL if self._script.timetable.profile is Profile.NIGHTLY else Sizes.GATE
-        await standing.books.keep(standing.runtime, standing.guard, self._script.cache, sizes)
+        await standing.books.reckon(standing.stack, standing.runtime, standing.guard, self._script.cache, sizes)
 
     def _company(self, stack: Stack, runtime: ProcessRuntime, copy: Rewiring) -> Company:
         """What scenes need beside what injections need."""

@@ -282,7 +282,7 @@ async def test_the_cause_is_taken_back_first_and_only_then_the_other_must_be_hea
     assert theatre.steps == ["missing", "refused", "held-back", "back", "mended"]
     heard = [one for one, _ in theatre.heard]
     assert [one.alerts for one in heard] == [("DatabaseDown",), ("ErrorRatioCritical",)]
-    assert heard[1].within == timedelta(seconds=45), "30 s, and 15 s of CauseRecently"
+    assert heard[1].within == timedelta(seconds=50), "30 s, and 20 s of CauseRecently"
 
 
 async def test_the_worse_comes_on_top_of_the_bad() -> None:
@@ -724,7 +724,7 @@ def test_the_parts_are_found_by_their_faults() -> None:
     assert part.may_be_heard == ("DatabaseDown", *part.drill.tolerates)
     high = Cast(POLICIES).raised_by("exporter-killed")
     assert high.within == high.alert.hold + timedelta(seconds=30), "no bound since t0: due and the deadline"
-    assert Cast(POLICIES).memory() == timedelta(seconds=15)
+    assert Cast(POLICIES).memory() == timedelta(seconds=20)
     assert Cast(POLICIES).group_interval() == timedelta(seconds=5)
 
 

@@ -43,3 +43,13 @@ def test_without_a_fault_the_middle_of_the_busiest_lane(tmp_path: Path) -> None:
     assert short is not None
     assert (round(short.from_at - BEGAN), round(short.until_at - BEGAN)) == (-6, 7)
     assert Announcements(tmp_path, frozenset(), frozenset()).busiest((), since=0, until=1e18, besides="") is None
+
+
+def test_a_window_of_which_no_record_is_sure_does_not_count(tmp_path: Path) -> None:
+    """A long fault at whose edges alone something was written is passed over for one with less in it, but surely."""
+    edges, sure = (FaultWindow(name, "lane-01", BEGAN + at, BEGAN + at + 20) for name, at in (("a", 10), ("b", 50)))
+    at = [BEGAN + 11.0] * 40 + [BEGAN + 29.5] * 40 + [BEGAN + 60.0] * 3
+    records = [announced(record(each, "lane-01"), written, "lane-01") for each, written in enumerate(at)]
+    write_manifest(tmp_path, records, "application.lane-01.1")
+    told = Announcements(tmp_path, frozenset({"application"}), frozenset())
+    assert told.busiest((edges, sure), since=BEGAN, until=BEGAN + 100, besides="") == sure

@@ -96,9 +96,10 @@ class Announcements:
     def busiest(
         self, windows: Sequence[FaultWindow], *, since: float, until: float, besides: str
     ) -> FaultWindow | None:
-        """The time of one lane in which most was announced: while a fault was there, else the middle third.
+        """The time of one lane in which most was surely written: while a fault was there, else the middle third.
 
-        All of a lane counts where a third of it would be too short to say of any record that it lies within.
+        All of a lane counts where a third of it would be too short to say of any record that it lies within. A record
+        counts where all of the instants lie within at which it may have been written: no other must be found.
 
         Args:
             windows: the faults of the run.
@@ -110,14 +111,20 @@ class Announcements:
             HarnessError: a manifest cannot be read.
         """
         whole = [one for one in windows if one.lane and since <= one.from_at < one.until_at <= until]
-        own = [one for one in whole if one.until_at - one.from_at >= _LONG_SECONDS][:_CANDIDATES]
+        longest = sorted(whole, key=lambda one: one.from_at - one.until_at)[:_CANDIDATES]
+        own = [one for one in longest if one.until_at - one.from_at >= _LONG_SECONDS]
         counted: Counter[FaultWindow] = Counter()
         by_lane: dict[str, _Stretch] = defaultdict(_Stretch)
         for one in self:
             if one.lane in {SHARED, besides} or not since <= one.at < until or one.is_withdrawal:
                 continue
+            written = instants(one)
             by_lane[one.lane].take(one.at)
-            counted.update(window for window in own if window.covers(one.lane, one.at))
+            counted.update(
+                window
+                for window in own
+                if window.lane == one.lane and window.from_at < written.earliest and written.latest < window.until_at
+            )
         if counted:
             return counted.most_common(1)[0][0]
         lane, stretch = max(by_lane.items(), key=lambda pair: pair[1].count, default=("", _Stretch()))

@@ -139,10 +139,13 @@ class Trying:
                 began = time.perf_counter()
                 hits = await self._pages(body, matches)
                 seconds = time.perf_counter() - began
-                if wanted.must.keys() <= {hit.identity for hit in hits} or time.time() >= self.deadline:
+                missing = wanted.must.keys() - {hit.identity for hit in hits}
+                # Who stands in the store, and is not found, will not be found by waiting.
+                held = await self._stand(missing)
+                if missing <= held.keys() or time.time() >= self.deadline:
                     break
                 await asyncio.sleep(POLL_SECONDS)
-            return await self._held(query.name, wanted, hits, seconds, matches)
+            return await self._held(query.name, wanted, hits, held, seconds, matches)
         except (NotHeldError, StackError) as error:
             return SearchTried(query.name, error=str(error).replace("\n  ", "; "))
 
@@ -189,9 +192,15 @@ class Trying:
             asked["search_after"] = after
 
     async def _held(
-        self, name: str, wanted: _Wanted, hits: Sequence[Hit], seconds: float, matches: Matcher
+        self,
+        name: str,
+        wanted: _Wanted,
+        hits: Sequence[Hit],
+        held: Mapping[str, Between | None],
+        seconds: float,
+        matches: Matcher,
     ) -> SearchTried:
-        """The answer, held against what was announced."""
+        """The answer, held against what was announced; `held` are those of the unfound that the store has."""
         found = {hit.identity for hit in hits}
         missing = {one for one in wanted.must if one not in found}
         others = [hit for hit in hits if hit.identity not in wanted.must]
@@ -202,7 +211,6 @@ class Trying:
             if hit.fits is False or (hit.identity != "" and hit.identity not in may)
         ]
         twice = len(hits) - len({hit.identity for hit in hits if hit.identity}) - sum(not hit.identity for hit in hits)
-        held = await self._stand(missing) if missing else {}
         missing -= {one for one, at in held.items() if at is not None and not _meet(at, wanted.must[one])}
         absent = {one for one in missing if one not in held}
         return SearchTried(
