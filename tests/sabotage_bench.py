@@ -24,7 +24,7 @@ from harness.errors import HarnessError, PolicyError, StackError
 from harness.model.events import Event, Injected, RunEnded, RunStarted
 from harness.model.findings import Finding
 from harness.model.plan import Injection, Profile, Timetable, Traits
-from harness.model.policy import Policies
+from harness.model.policy import RECORD_KINDS, Policies
 from harness.model.sinks import Behaviour
 from harness.model.stack import SHARED
 from harness.model.time import rfc3339
@@ -85,7 +85,7 @@ def try_all(sabotages: Sequence[Sabotage], folder: Path, cache: Path, say: Calla
 async def _try_all(
     sabotages: Sequence[Sabotage], folder: Path, cache: Path, say: Callable[[str], None]
 ) -> dict[str, Tried]:
-    healthy = load_policies(PROJECT / "policies").policies
+    healthy = load_policies(PROJECT / "policies").policies.without(RECORD_KINDS)
     run, place = new_folder(folder)
     script = Script(
         run, healthy, _timetable(healthy, sabotages[0]), cache, place, PROJECT / "loadtests" / "community.py"
@@ -368,7 +368,7 @@ async def _came_back(away: asyncio.Task[None]) -> None:
 def spoilt(healthy: Policies, changes: Iterable[Change], folder: Path) -> tuple[Policies, tuple[Finding, ...]]:
     """The policies with changes, and what is found in them; where they cannot be run, the healthy ones' native files.
 
-    Whoever deploys files without having them read first runs those.
+    Whoever deploys files without having them read first runs those. Nothing that only follows records stands.
     """
     shutil.copytree(healthy.root, folder)
     for change in changes:
@@ -381,7 +381,7 @@ def spoilt(healthy: Policies, changes: Iterable[Change], folder: Path) -> tuple[
     except PolicyError as error:
         documents = {name: (folder / name).read_text(encoding="utf-8") for name in healthy.documents}
         return replace(healthy, documents=documents), error.findings
-    return loaded.policies, loaded.findings
+    return loaded.policies.without(RECORD_KINDS), loaded.findings
 
 
 def _timetable(healthy: Policies, sabotage: Sabotage) -> Timetable:
