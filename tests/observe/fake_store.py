@@ -19,6 +19,7 @@ class FakeStore:
     records: Sequence[dict[str, Any]]
     product: str = "opensearch"
     version: str = "2.19.5"
+    greets_as: str = ""
     fields: dict[str, Any] = field(default_factory=lambda: {"metadata.sequence": {"keyword": {}}})
     refresh: str = "1s"
     hidden: int = 0
@@ -40,7 +41,11 @@ class FakeStore:
         path, pit = request.path, "pit_id" if self.product == "opensearch" else "id"
         if path == "/":
             number = {"number": self.version, "distribution": self.product}
+            if self.greets_as:
+                return web.json_response({"version": {"number": self.greets_as}, "tagline": "The OpenSearch Project"})
             return web.json_response({"version": number, "tagline": f"The {self.product} project"})
+        if path.startswith("/_nodes/"):
+            return web.json_response({"nodes": {"n1": {"version": self.version}}})
         if path.endswith("/_field_caps"):
             return web.json_response({"indices": ["i"] if self.records else [], "fields": self.fields})
         if "/_settings" in path:

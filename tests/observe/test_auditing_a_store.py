@@ -55,6 +55,22 @@ async def test_a_store_is_read_in_pages(
     assert not list(tmp_path.glob("audit-*"))
 
 
+@pytest.mark.parametrize(
+    ("store", "told"),
+    [
+        (FakeStore([], greets_as="7.10.2"), "OpenSearch 2.19.5"),
+        (FakeStore([], "elasticsearch", "7.10.2"), "Elasticsearch 7.10.2"),
+    ],
+    ids=["plays Elasticsearch", "is Elasticsearch"],
+)
+async def test_the_report_names_what_was_asked(tmp_path: Path, store: FakeStore, told: str) -> None:
+    """Not the version that OpenSearch greets Filebeat with; Elasticsearch of that version is told as what it is."""
+    manifests, store.records = written(tmp_path, 3, ago=100)
+    async with serving(store) as address:
+        event = of_source(await audited(address, manifests))
+    assert event.store == told
+
+
 async def test_what_was_announced_just_now_is_waited_for(tmp_path: Path) -> None:
     """The store shows the last records at the third look; without waiting they would be read before."""
     manifests, records = written(tmp_path, 10, ago=0)

@@ -34,11 +34,13 @@ class Store:
     """What a store plays: its greeting, its indices with their marks, what it was told."""
 
     greeting: Any = field(default_factory=lambda: dict(OPENSEARCH))
+    nodes: Any = field(default_factory=lambda: {"nodes": {"aUszA1pp": {"version": "2.19.5"}}})
     indices: dict[str, str | None] = field(default_factory=dict)
     user: str | None = None
     refuses: str = ""
     told: list[tuple[str, str, Any]] = field(default_factory=list)
     spoilt: dict[str, Any] = field(default_factory=dict)
+    looks: int = 0
 
     def passes(self, one: dict[str, Any]) -> dict[str, Any]:
         """What the translated logstash.conf makes of a record here: a line is read; then what is `spoilt`."""
@@ -53,6 +55,9 @@ class Store:
             return web.json_response({"error": "who are you"}, status=401)
         if request.path == "/":
             return self.greeting if isinstance(self.greeting, web.Response) else web.json_response(self.greeting)
+        if request.path.startswith("/_nodes/"):
+            self.looks += 1
+            return self.nodes if isinstance(self.nodes, web.Response) else web.json_response(self.nodes)
         if request.path.endswith("/_mapping"):
             marks = {name: {} if run is None else {"_meta": {RUN_MARK: run}} for name, run in self.indices.items()}
             return web.json_response({name: {"mappings": mappings} for name, mappings in marks.items()})
@@ -84,17 +89,31 @@ async def playing(store: Store) -> AsyncIterator[Address]:
 
 
 @pytest.mark.parametrize(
-    ("greeting", "product"),
+    ("greeting", "product", "looks"),
     [
-        (OPENSEARCH, Product("opensearch", "7.10.2")),
-        ({"version": {"number": "2.19.5", "distribution": "opensearch"}}, Product("opensearch", "2.19.5")),
-        ({"version": {"number": "8.15.0"}, "tagline": "You Know, for Search"}, Product("elasticsearch", "8.15.0")),
+        (OPENSEARCH, Product("opensearch", "2.19.5"), 1),
+        ({"version": {"number": "2.18.0", "distribution": "opensearch"}}, Product("opensearch", "2.18.0"), 0),
+        ({"version": {"number": "7.10.2"}, "tagline": "You Know, for Search"}, Product("elasticsearch", "7.10.2"), 0),
+        ({"version": {"number": "8.15.0"}, "tagline": "You Know, for Search"}, Product("elasticsearch", "8.15.0"), 0),
     ],
 )
-async def test_a_store_of_the_family_is_known(greeting: Any, product: Product) -> None:
-    """OpenSearch by its own name or as what it stands in for; Elasticsearch 7 and 8."""
-    async with playing(Store(greeting)) as address, Search(address) as search:
+async def test_a_store_of_the_family_is_known(greeting: Any, product: Product, looks: int) -> None:
+    """OpenSearch that greets as an Elasticsearch is asked for its own version; who greets as itself is believed."""
+    store = Store(greeting)
+    async with playing(store) as address, Search(address) as search:
         assert await search.product() == product
+    assert store.looks == looks
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [{"nodes": {}}, {"nodes": []}, {"error": "no such way"}, [], web.Response(text="<html>"), web.Response(status=403)],
+    ids=["no node", "no table", "another way", "a list", "a page", "not allowed"],
+)
+async def test_a_version_that_is_not_told_is_not_made_up(nodes: Any) -> None:
+    """Whoever may search need not be allowed to ask after nodes: the greeting is then told as a greeting."""
+    async with playing(Store(nodes=nodes)) as address, Search(address) as search:
+        assert await search.product() == Product("opensearch", "that greets as 7.10.2")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ async def test_a_run_s_records_are_searched_after_they_are_audited(
     print(*told, sep="\n")  # noqa: T201 - the figures, for who runs it with -s
     [audit] = [one for one in told if isinstance(one, RecordsAudited)]
     assert audit.fates.written == audit.fates.collected == RECORDS
+    assert audit.store == f"OpenSearch {artifacts['opensearch'].version}"  # it greets Filebeat as another
     searches = {one.query: one for one in told if isinstance(one, SearchTried)}
     assert {(one.error, one.missing, one.foreign, one.ordered) for one in searches.values()} == {("", 0, 0, True)}
     # Besides, the known ones: two of the application log, three of the error log.
