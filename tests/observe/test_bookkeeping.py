@@ -50,7 +50,7 @@ def books(folder: Path, policies: Policies, told: list[Payload]) -> Bookkeeping:
     return Bookkeeping(RUN, folder, policies, Provided(policies, {}, {}), told.append, 1)
 
 
-def stack(address: Address, freeze: Callable[[str], Awaitable[None]]) -> Stack:
+def stack(address: Address, freeze: Callable[[str], Awaitable[object]]) -> Stack:
     """A stack whose one store listens there, and in whose shared lane something can be frozen."""
 
     def lane(name: str) -> SimpleNamespace:

@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from policy_folders import CHANNELS, FAULTS, KINDS, SHIPPED
 
 from harness.errors import PolicyError
+from harness.model.findings import Finding, Severity
 from harness.policy.parse import queries
 from harness.policy.parse.policies import load
 
@@ -118,3 +120,43 @@ def test_queries_are_loaded_with_the_policies(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as refused:
         loaded()
     assert {finding.id for finding in refused.value.findings} >= {"query/unknown-field"}
+
+
+@pytest.mark.parametrize("left", [None, (), ("notes.txt",)], ids=["no folder", "empty", "other files"])
+def test_a_store_that_nobody_asks_is_told(tmp_path: Path, left: tuple[str, ...] | None) -> None:
+    """A warning at the store in stack.yaml; the policies are loaded, and nothing is searched."""
+    root = tmp_path / "policies"
+    shutil.copytree(SHIPPED, root)
+    shutil.rmtree(root / "elasticsearch" / "queries")
+    if left is not None:
+        (root / "elasticsearch" / "queries").mkdir()
+    for name in left or ():
+        (root / "elasticsearch" / "queries" / name).write_text("{}")
+    [finding] = searched(root)
+    lines = (root / "stack.yaml").read_text().splitlines()
+    assert (finding.id, finding.severity) == ("query/none", Severity.WARNING)
+    assert finding.span.file == str(root / "stack.yaml")
+    assert "elasticsearch" in lines[finding.span.line - 1]
+    assert f"{root / 'elasticsearch' / 'queries'} holds no search" in finding.summary
+    assert "elasticsearch/queries/*.json" in finding.details
+    assert '"source"' in finding.fix
+
+
+def test_who_asks_or_keeps_no_logs_is_not_told(tmp_path: Path) -> None:
+    """The twins: one query is enough, and without a store there is nothing to ask."""
+    root = tmp_path / "policies"
+    shutil.copytree(SHIPPED, root)
+    for path in (root / "elasticsearch" / "queries").glob("[!e]*.json"):
+        path.unlink()
+    assert searched(root) == []
+    shutil.rmtree(root / "elasticsearch" / "queries")
+    stack = yaml.safe_load((root / "stack.yaml").read_text())
+    stack["components"] = [one for one in stack["components"] if one["kind"] not in {"elasticsearch", "filebeat"}]
+    (root / "stack.yaml").write_text(yaml.safe_dump(stack, sort_keys=False))
+    assert searched(root) == []
+
+
+def searched(root: Path) -> list[Finding]:
+    """What is found of queries in a folder."""
+    findings = load(root, faults=FAULTS, channels=CHANNELS, components=KINDS).findings
+    return [one for one in findings if one.id.startswith("query/")]

@@ -17,6 +17,7 @@ from harness.policy.parse.dotted import find
 from harness.policy.parse.reading import Parsed, Reading, describe
 from harness.policy.parse.yaml import Items, Node, Scalar, Table
 
+KIND: Final = "elasticsearch"
 FOLDER: Final = "elasticsearch"
 TEMPLATE: Final = "index-template.json"
 PIPELINE: Final = "ingest-pipeline.json"

@@ -27,6 +27,7 @@ def load(folder: Folder, components: Sequence[ComponentPolicy], found: list[Find
     What the file names is held against stack.yaml's `components` where one of these reads it. `found` takes what is
     wrong.
     """
+    _queries_kept(folder, components, found)
     name = next((name for name in FILEBEAT if (folder.root / name).exists()), None)
     if any(component.kind == filebeat.KIND for component in components):
         name = name or folder.first(FILEBEAT)  # a shipper that runs has something to read: here no file is a finding
@@ -91,6 +92,24 @@ def _search(folder: Folder, config: filebeat.FilebeatConfig, found: list[Finding
     path = f"{FOLDER}/{TEMPLATE}"
     fields = queries.fields_of(folder.texts[path], path)
     return replace(told, fields=fields, queries=_queries(folder, fields, found))
+
+
+def _queries_kept(folder: Folder, components: Sequence[ComponentPolicy], found: list[Finding]) -> None:
+    """A store of logs without a saved query is a finding, at the store: nobody would ask whether its logs are found."""
+    store = next((one for one in components if one.kind == elasticsearch.KIND), None)
+    if store is None or folder.matching(queries.PATTERN, "stack.yaml"):
+        return
+    found.append(
+        Finding(
+            "query/none",
+            Severity.WARNING,
+            store.span,
+            f"{store.name} keeps logs, and {folder.shown(queries.FOLDER)} holds no search of an operator",
+            details=f"at least one file {queries.PATTERN} is expected: without one no search is tried in a run",
+            fix='save what your operators ask: {"source": {"query": ..., "sort": [{"@timestamp": "desc"}]}}',
+            subject=Subject("component", store.name),
+        )
+    )
 
 
 def _queries(folder: Folder, fields: Mapping[str, str], found: list[Finding]) -> tuple[SavedQuery, ...]:

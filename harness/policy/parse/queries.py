@@ -20,7 +20,8 @@ from harness.policy.parse.reading import Parsed, Reading
 from harness.policy.parse.suggest import hint
 from harness.policy.parse.yaml import Items, Node, Scalar, Table
 
-PATTERN: Final = "elasticsearch/queries/*.json"
+FOLDER: Final = "elasticsearch/queries"
+PATTERN: Final = f"{FOLDER}/*.json"
 
 _BY_FIELD: Final = frozenset(
     {"term", "terms", "match", "match_phrase", "match_phrase_prefix", "match_bool_prefix"}
