@@ -10,11 +10,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from harness.drive.episodes import play_episodes
 from harness.drive.faults.registry import FAULTS
+from harness.drive.filling import fill_up
 from harness.drive.finish import settled
 from harness.drive.keeping import Sizes
 from harness.drive.keeping.stage import artifacts_to_keep, keep
@@ -22,7 +24,7 @@ from harness.drive.records import Way
 from harness.drive.surroundings import Surroundings
 from harness.model.audit import AuditEvent, FaultWindow, RecordsNotAudited
 from harness.model.episodes import EpisodeBegan, EpisodeEnded, EpisodePlan
-from harness.model.events import Event, FaultApplying, Healed, Payload
+from harness.model.events import Event, FaultApplying, Healed, Payload, Progress
 from harness.model.plan import Reach
 from harness.model.policy import RECORD_KINDS, Policies
 from harness.model.records import MANIFESTS, RecordSchema
@@ -47,6 +49,10 @@ _DATABASE_FLAG: Final = "--clickhouse.database"
 _WRITERS: Final[Mapping[str, str]] = {"nginx-access": "nginx", "system": "emitter"}
 """The kinds of component that write a source's records; those of the others are the subject's."""
 
+AT_NIGHT: Final = 1_000_000
+"""How many records of logs and events a nightly run accounts for."""
+
+_FILL_SECONDS: Final = 900.0
 _WIDE: Final = frozenset(fault.id for fault in FAULTS if fault.reach is not Reach.LANE)
 
 
@@ -74,7 +80,8 @@ async def provide(policies: Policies, cache: Path, say: Callable[[str], None]) -
     artifacts, why_not = await fetch_what_can(needed, [name for name in wished if name not in needed], cache, say)
     lacking = {one.kind for one in policies.components if component_of(one.kind).artifact in why_not}
     if lacking & {"elasticsearch", "filebeat"}:
-        lacking |= {"elasticsearch", "filebeat", "nginx", "emitter"}  # the one is of no use without the other
+        # The one is of no use without the other.
+        lacking |= {"elasticsearch", "elasticsearch-exporter", "filebeat", "nginx", "emitter"}
     return Provided(policies.without(lacking), artifacts, why_not)
 
 
@@ -175,6 +182,8 @@ class Bookkeeping:
         Raises:
             HarnessError: what kept it from its end.
         """
+        if sizes is Sizes.FULL:
+            await self._fill(stack)
         keeping = asyncio.create_task(self._keep(runtime, guard, cache, sizes), name="keeping")
         try:
             await self.audit(stack)
@@ -182,6 +191,13 @@ class Bookkeeping:
         finally:
             keeping.cancel()
             await settled({keeping})
+
+    async def _fill(self, stack: Stack) -> None:
+        """Has as many records written as a night must account for, where somebody ships them and somebody writes."""
+        kinds = {one.kind for one in self._provided.policies.components}
+        if self.manifests is not None and {"emitter", "filebeat", "elasticsearch"} <= kinds:
+            told = partial(_progress, self._write)
+            await fill_up(self._way(stack), self.manifests, AT_NIGHT, within_seconds=_FILL_SECONDS, say=told)
 
     async def audit(self, stack: Stack) -> None:
         """Holds every record that was announced until now against its store; what cannot be is told with its reason."""
@@ -272,6 +288,10 @@ class Bookkeeping:
             cache=cache,
             sizes=sizes,
         )
+
+
+def _progress(write: Callable[[Payload], None], text: str) -> None:
+    write(Progress(text))
 
 
 def _sources(policies: Policies, kinds: set[str]) -> tuple[RecordSchema, ...]:
