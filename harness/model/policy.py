@@ -263,6 +263,7 @@ class Policies:
 
     root: Path
     prometheus_file: str
+    `left_out` are the addresses of components that production has and this stack does without (`without`).
     alertmanager_file: str
     rule_files: tuple[str, ...]
     template_files: tuple[str, ...]
@@ -287,6 +288,7 @@ class Policies:
     def channels_of(self, drill: Drill) -> tuple[str, ...]:
         """The channels that must hear a drill's alert: its own, or those of its priority.
 
+    left_out: frozenset[str] = frozenset()
         Raises:
             KeyError: its priority promises nothing.
         """
@@ -294,7 +296,9 @@ class Policies:
 
     def without(self, kinds: Collection[str]) -> Policies:
         """The same policies of a stack that has no components of these kinds."""
-        return replace(self, components=tuple(one for one in self.components if one.kind not in kinds))
+        gone = {address for one in self.components if one.kind in kinds for address in one.addresses}
+        stay = tuple(one for one in self.components if one.kind not in kinds)
+        return replace(self, components=stay, left_out=self.left_out | gone)
 
     def alert(self, name: str) -> Alert:
         """The alert of that name.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from harness.model.findings import Finding, Severity, Subject
@@ -222,7 +222,7 @@ def _seconds(duration: timedelta) -> str:
 
 
 def addresses(prometheus: PrometheusConfig, components: Iterable[DeclaredComponent], known: Known) -> Iterator[Finding]:
-    """Every kind is known; every address that is scraped or alerted to belongs to a component."""
+    """Every kind is known; every address that is scraped, alerted or written to belongs to a component."""
     owned: set[str] = set()
     for component in components:
         owned.update(component.addresses)
@@ -240,6 +240,9 @@ def addresses(prometheus: PrometheusConfig, components: Iterable[DeclaredCompone
             yield from _owned(target, owned, f"the target {target.text} of job {job.name!r}", Subject("job", job.name))
     for target in prometheus.alertmanagers:
         yield from _owned(target, owned, f"the Alertmanager address {target.text}", Subject("address", target.text))
+    for remote in prometheus.remote_writes:
+        what = f"{remote.address or remote.url.text}, where remote_write sends samples,"
+        yield from _owned(replace(remote.url, text=remote.address), owned, what, Subject("address", remote.address))
 
 
 def _owned(address: Scalar, owned: Collection[str], what: str, subject: Subject) -> Iterator[Finding]:

@@ -1,9 +1,12 @@
-"""prometheus.yml: jobs with their targets, rule files, and where alerts are sent."""
+"""prometheus.yml: jobs with their targets, rule files, and where alerts and samples are sent."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from harness.model.findings import Subject
 from harness.model.source import Span
@@ -31,6 +34,46 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepRule:
+    """An entry of `write_relabel_configs` that decides alone whether a series is sent, and changes nothing of it.
+
+    `labels` are joined by `separator`; a series whose joined values match `regex` as a whole is kept where `keeps`, and
+    dropped where not.
+    """
+
+    labels: tuple[str, ...]
+    separator: str
+    regex: re.Pattern[str]
+    keeps: bool
+
+    def lets(self, series: Mapping[str, str]) -> bool:
+        """Whether a series goes on to the next rule."""
+        joined = self.separator.join(series.get(label, "") for label in self.labels)
+        return (self.regex.fullmatch(joined) is not None) is self.keeps
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWrite:
+    """Where samples are sent on to: the address as written, and which series.
+
+    `unread` says which rule cannot be followed here (it renames or hashes); nobody can say then what should arrive.
+    """
+
+    url: Scalar
+    rules: tuple[KeepRule, ...] = ()
+    unread: str = ""
+
+    @property
+    def address(self) -> str:
+        """Host and port of the URL."""
+        return remote_address(self.url.text)
+
+    def sends(self, series: Mapping[str, str]) -> bool:
+        """Whether a series is sent on."""
+        return all(rule.lets(series) for rule in self.rules)
+
+
+@dataclass(frozen=True, slots=True)
 class PrometheusConfig:
     """What the rest of the house needs of prometheus.yml."""
 
@@ -38,6 +81,16 @@ class PrometheusConfig:
     rule_files: tuple[Scalar, ...]
     alertmanagers: tuple[Scalar, ...]
     evaluation_interval: timedelta
+    remote_writes: tuple[RemoteWrite, ...] = ()
+    external_labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def remote_address(url: str) -> str:
+    """Host and port of the URL of a remote storage; empty where it is none."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 def parse(text: str, file: str) -> Parsed[PrometheusConfig]:
@@ -68,8 +121,56 @@ def parse(text: str, file: str) -> Parsed[PrometheusConfig]:
         evaluation_interval=reading.duration(
             world.get("evaluation_interval"), "evaluation_interval", _DEFAULT_INTERVAL
         ),
+        remote_writes=_remote_writes(reading, document.get("remote_write")),
+        external_labels=_labels(reading, world.get("external_labels")),
     )
     return Parsed(config, tuple(reading.findings))
+
+
+def _labels(reading: Reading, node: Node | None) -> dict[str, str]:
+    labels = reading.table(node, "external_labels")
+    return {
+        entry.key.text: entry.value.text
+        for entry in (labels.entries if labels else ())
+        if isinstance(entry.value, Scalar)
+    }
+
+
+def _remote_writes(reading: Reading, node: Node | None) -> tuple[RemoteWrite, ...]:
+    found: list[RemoteWrite] = []
+    for entry in reading.tables(node, "remote_write"):
+        url = reading.scalar(entry.get("url"), "url")
+        if url is None:
+            reading.error("remote-write-without-url", entry.span, "a remote_write has no url")
+            continue
+        rules: list[KeepRule] = []
+        unread = ""
+        for rule in reading.tables(entry.get("write_relabel_configs"), "write_relabel_configs"):
+            read = _keep_rule(reading, rule)
+            if isinstance(read, str):
+                unread = unread or read
+            else:
+                rules.append(read)
+        found.append(RemoteWrite(url, tuple(rules), unread))
+    return tuple(found)
+
+
+def _keep_rule(reading: Reading, rule: Table) -> KeepRule | str:
+    """A rule that keeps or drops; else a clause that says what it does instead."""
+    action = _text(rule.get("action"), "replace").lower()
+    if action not in {"keep", "drop"}:
+        return f"its write_relabel_configs have the action {action!r}"
+    labels = tuple(label.text for label in reading.scalars(rule.get("source_labels"), "source_labels"))
+    spelled = _text(rule.get("regex"), "(.*)")
+    try:
+        regex = re.compile(spelled, re.DOTALL)
+    except re.error:
+        return f"{spelled!r} is a regular expression of Go's alone"
+    return KeepRule(labels, _text(rule.get("separator"), ";"), regex, action == "keep")
+
+
+def _text(node: Node | None, default: str) -> str:
+    return node.text if isinstance(node, Scalar) else default
 
 
 def _alertmanagers(reading: Reading, node: Node | None) -> tuple[Scalar, ...]:

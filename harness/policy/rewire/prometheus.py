@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from harness.model.findings import Finding, Severity, Subject
 from harness.model.stack import LANE_LABEL, SHARED, Address, Difference, Sandbox, target_file
 from harness.policy.parse.discovery import DISCOVERY, named
+from harness.policy.parse.prometheus import remote_address
 from harness.policy.parse.yaml import Items, Node, Scalar, Table
 from harness.policy.rewire.document import NOTHING, Edits, Value, entries, settings, shown, text_of
 
@@ -17,6 +19,8 @@ _LANES = "each lane is an environment of its own, and so is what all lanes share
 _SANDBOX = "the sandbox serves it here"
 _NOWHERE = "an address of no component in stack.yaml: it points nowhere, so that nothing leaves the machine"
 _PLAIN = "the sandbox serves plain HTTP on loopback"
+_UNWATCHED = "this run does without the component, and nobody looks for it"
+_WITHOUT = "this run does without the storage that it writes to"
 
 # How Prometheus speaks to whom it scrapes, alerts or writes to. Source: its manual, "Configuration".
 _CLIENT: Final = (
@@ -60,26 +64,86 @@ class TargetFiles:
 
 
 def rewire(
-    document: dict[str, Value], edits: Edits, sandbox: Sandbox, found: Mapping[str, Sequence[Value]]
+    document: dict[str, Value],
+    edits: Edits,
+    sandbox: Sandbox,
+    found: Mapping[str, Sequence[Value]],
+    left_out: Collection[str] = (),
 ) -> TargetFiles:
-    """Points a prometheus.yml at the sandbox, in place; `found` are production's target files, by path."""
+    """Points a prometheus.yml at the sandbox, in place.
+
+    Args:
+        document: production's.
+        edits: takes every difference.
+        sandbox: where it is pointed.
+        found: production's target files, by path.
+        left_out: addresses of components that production has and this sandbox does without.
+    """
     targets = _Discovery(sandbox, found)
     world = settings(document.get("global"))
     edits.drop(world, "global", ("query_log_file", "scrape_failure_log_file"), "logs stay in the sandbox")
     edits.drop(document, "", ("scrape_config_files",), "jobs that another file brings are not in the copy")
     edits.drop(document, "", ("tracing",), "nothing leaves the machine")
     for kind in ("remote_write", "remote_read"):
-        for index, entry in enumerate(entries(document.get(kind))):
-            path = f"{kind}[{index}]"
-            remote = settings(entry)
-            edits.drop(remote, path, _CLIENT, "nothing leaves the machine")
-            edits.put(remote, path, "url", f"http://{sandbox.nowhere}/", "nothing leaves the machine")
+        _remotes(document, kind, edits, sandbox, left_out)
     for index, entry in enumerate(entries(document.get("scrape_configs"))):
+        _leave_out(settings(entry), f"scrape_configs[{index}].{_STATIC}", edits, left_out)
         _job(settings(entry), f"scrape_configs[{index}]", edits, sandbox, targets)
     alerting = settings(document.get("alerting"))
     for index, entry in enumerate(entries(alerting.get("alertmanagers"))):
         _alertmanager(settings(entry), f"alerting.alertmanagers[{index}]", edits, sandbox)
     return TargetFiles(targets.files, tuple(dict.fromkeys(targets.differences)))
+
+
+def _remotes(document: dict[str, Value], kind: str, edits: Edits, sandbox: Sandbox, left_out: Collection[str]) -> None:
+    """Remote storage: the sandbox's own, none where the sandbox does without it, nowhere where nobody declares it.
+
+    Prometheus would try for ever to send to a storage that was left out on purpose, and tell of it all the time.
+    """
+    kept: list[Value] = []
+    remotes = entries(document.get(kind))
+    for index, entry in enumerate(remotes):
+        path, remote = f"{kind}[{index}]", settings(entry)
+        before = text_of(remote.get("url"))
+        host = remote_address(before)
+        address = _shared(host, sandbox.production)
+        if address is None and host in left_out:
+            edits.note(path, shown(before), NOTHING, _WITHOUT)
+            continue
+        if address is None:
+            edits.drop(remote, path, _CLIENT, "nothing leaves the machine")
+            edits.put(remote, path, "url", f"http://{sandbox.nowhere}/", "nothing leaves the machine")
+        else:
+            edits.drop(remote, path, _CLIENT, _PLAIN)
+            # Told whole, not redacted as other URLs are: it leads to a component of ours and holds no secret.
+            parts = urlsplit(before)
+            after = urlunsplit(("http", str(address), parts.path, parts.query, ""))
+            remote["url"] = after
+            edits.note(f"{path}.url", shown(before), after, _SANDBOX)
+        kept.append(entry)
+    if len(kept) != len(remotes):
+        document.pop(kind)
+        if kept:
+            document[kind] = kept
+
+
+def _leave_out(job: dict[str, Value], path: str, edits: Edits, left_out: Collection[str]) -> None:
+    """Takes those targets from a job that are left out on purpose: who is not there is neither missed nor down."""
+    groups = entries(job.get(_STATIC))
+    kept: list[Value] = []
+    for index, entry in enumerate(groups):
+        group = settings(entry)
+        targets = entries(group.get("targets"))
+        stay = [target for target in targets if _netloc(text_of(target)) not in left_out]
+        for number, target in enumerate(targets):
+            if _netloc(text_of(target)) in left_out:
+                edits.note(f"{path}[{index}].targets[{number}]", shown(target), NOTHING, _UNWATCHED)
+        if len(stay) == len(targets):
+            kept.append(entry)
+        elif stay:
+            kept.append({**group, "targets": stay})
+    if kept != groups:
+        job[_STATIC] = kept
 
 
 def target_files(tree: Node, files: Collection[str]) -> tuple[str, ...]:

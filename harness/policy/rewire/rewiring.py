@@ -36,7 +36,7 @@ def rewire(policies: Policies, sandbox: Sandbox) -> Rewiring:
     scraping = _document(tree)
     to_prometheus = Edits(policies.prometheus_file)
     found = {name: _groups(policies, name) for name in prometheus.target_files(tree, policies.documents)}
-    targets = prometheus.rewire(scraping, to_prometheus, sandbox, found)
+    targets = prometheus.rewire(scraping, to_prometheus, sandbox, found, policies.left_out)
 
     notifying = _document(_tree(policies, policies.alertmanager_file))
     to_alertmanager = Edits(policies.alertmanager_file)
