@@ -172,3 +172,8 @@ class Defect(HarnessError):
             output=[f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames],
             hint="please report it with these lines; TOCSIN_DEBUG=1 shows the whole trace",
         )
+
+
+def in_a_line(error: Exception) -> str:
+    """The whole message of an error in one line, its parts after semicolons, as events tell it."""
+    return str(error).replace("\n  ", "; ")

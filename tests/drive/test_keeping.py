@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.drive.keeping import Sizes
 from harness.drive.keeping.back_fill import WINDOW_SECONDS, Shape, open_metrics, values
-from harness.drive.keeping.comparing import Comparison
+from harness.drive.keeping.comparing import Comparison, blame
 from harness.drive.keeping.ground import Ground
 from harness.drive.keeping.prometheus import declared
 from harness.drive.keeping.registry import KEEPERS
@@ -60,6 +60,32 @@ def test_one_record_in_any_place_is_seen(place: int, what: str) -> None:
     assert not found.equal
     expected = {"missing": (1, 0, 0), "changed": (0, 1, 0)}.get(what, (0, 0, 1))
     assert (found.missing, found.changed, found.foreign) == expected
+
+
+@pytest.mark.parametrize("written", [RECORDS, RECORDS[:-1]], ids=["all were written", "one was never written"])
+async def test_a_restore_is_not_blamed_for_what_was_never_there(written: list[tuple[int, str, int]]) -> None:
+    """The first store is asked only where a record is missing; what it does not hold either is no loss of a restore."""
+    whole, restored, origin = Comparison(), Comparison(), Comparison()
+    whole.take(RECORDS, RECORDS)
+    restored.take(RECORDS, RECORDS[:-1])
+    origin.take(RECORDS, written)
+    asked = []
+
+    async def first() -> Comparison:
+        asked.append(1)
+        return origin
+
+    store = ComponentPolicy("mysql", "mariadb", ("mysql:3306",), None, False, HERE)
+    await blame(store, whole, first)
+    assert asked == []
+    if written == RECORDS:
+        await blame(store, restored, first)
+        told = restored.drilled(store, size=7, backup_seconds=1.0, restore_seconds=2.0)
+        assert (told.store, told.of_kind, told.records, told.missing) == ("mysql", "mariadb", 20, 1)
+    else:
+        with pytest.raises(StackError, match="mysql does not hold what was written into it"):
+            await blame(store, restored, first)
+    assert asked == [1]
 
 
 def test_a_window_follows_from_its_number_alone() -> None:

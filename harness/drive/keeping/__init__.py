@@ -19,6 +19,10 @@ class Sizes(StrEnum):
     GATE = "gate"
     FULL = "full"
 
+    def of(self, *records: int, full: int) -> tuple[int, ...]:
+        """How many records are drilled with: so many in every gate, `full` times as many at night."""
+        return tuple(one * (full if self is Sizes.FULL else 1) for one in records)
+
 
 class Keeper(Protocol):
     """What can be asked of one kind of store. Instances are stateless.

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import random
 import re
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from aiohttp import ClientSession
 from harness.drive.keeping import Sizes
 from harness.drive.keeping.asking import answer, asking
 from harness.drive.keeping.comparing import Comparison
-from harness.drive.keeping.ground import Ground, size_of, unwritable
+from harness.drive.keeping.ground import Ground, copied, size_of
 from harness.errors import StackError
 from harness.model.keeping import AgedData, RestoreDrilled, RetentionProbed
 from harness.model.policy import ComponentPolicy
@@ -34,8 +33,6 @@ _AGES: Final = (0.1, 30.0, 89.0, 89.9, 90.5, 91.05, 120.0)
 
 _ROWS_OF_AN_AGE: Final = 20
 _PIECE: Final = 10_000
-_DRILL_SIZES: Final = (10_000, 40_000, 120_000)
-_FULL: Final = 20
 _DRILL_DAYS: Final = 14
 _BACKUP: Final = "drill"
 _ENGINE: Final = "ClickHouse's own engine as a library (chdb); what a server would do in the background is forced"
@@ -63,7 +60,7 @@ class ClickHouseKeeper:
 
     def sizes(self, sizes: Sizes) -> tuple[int, ...]:
         """Rows, over all tables; at night twenty times as many."""
-        return tuple(rows * (_FULL if sizes is Sizes.FULL else 1) for rows in _DRILL_SIZES)
+        return sizes.of(10_000, 40_000, 120_000, full=20)
 
     async def retention(self, ground: Ground, component: ComponentPolicy) -> RetentionProbed:
         """Inserts events of every age into every table, has ClickHouse merge, and counts what answers."""
@@ -111,24 +108,11 @@ class ClickHouseKeeper:
             await _total(session, tables[0])
             restore_seconds = time.monotonic() - began
             found = await _compare(session, tables, records, day)
-        return RestoreDrilled(
-            store=component.name,
-            of_kind=self.kind,
-            records=found.records,
-            bytes=size,
-            backup_seconds=backup_seconds,
-            restore_seconds=restore_seconds,
-            missing=found.missing,
-            changed=found.changed,
-            foreign=found.foreign,
-        )
+        return found.drilled(component, size=size, backup_seconds=backup_seconds, restore_seconds=restore_seconds)
 
     async def put_back(self, backups: Path, site: Site) -> None:
         """Brings the backup to where an instance that was never started may read it."""
-        try:
-            await asyncio.to_thread(shutil.copytree, backups, site.data / "backups")
-        except OSError as error:
-            raise unwritable(site.data, error) from error
+        await copied(backups, site.data / "backups")
 
 
 def _place(ground: Ground, component: ComponentPolicy, role: str) -> Site:

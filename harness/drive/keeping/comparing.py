@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
+
+from harness.errors import StackError
+from harness.model.keeping import RestoreDrilled
+from harness.model.policy import ComponentPolicy
 
 
 @dataclass(slots=True)
@@ -40,3 +44,41 @@ class Comparison:
                 self.changed += 1
             seen.add(name)
         self.missing += len(written.keys() - seen)
+
+    def drilled(
+        self,
+        component: ComponentPolicy,
+        *,
+        size: int,
+        backup_seconds: float,
+        restore_seconds: float,
+        evidence: str = "real",
+    ) -> RestoreDrilled:
+        """What a drill tells of a store that was restored and compared so."""
+        return RestoreDrilled(
+            store=component.name,
+            of_kind=component.kind,
+            records=self.records,
+            bytes=size,
+            backup_seconds=backup_seconds,
+            restore_seconds=restore_seconds,
+            missing=self.missing,
+            changed=self.changed,
+            foreign=self.foreign,
+            evidence=evidence,
+        )
+
+
+async def blame(component: ComponentPolicy, restored: Comparison, origin: Callable[[], Awaitable[Comparison]]) -> None:
+    """Holds nothing against a restore that the first store did not hold either.
+
+    Args:
+        component: the store.
+        restored: what is known of the restored content.
+        origin: compares the content of the first store; asked only where the restored one is not equal.
+
+    Raises:
+        StackError: the first store does not hold what was written into it.
+    """
+    if not restored.equal and not (await origin()).equal:
+        raise StackError(f"{component.name} does not hold what was written into it before it was backed up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -224,6 +225,18 @@ def unwritable(path: Path, error: OSError) -> StackError | DiskFull:
     """What an operating system's refusal to write below the sandbox means."""
     kind = DiskFull if error.errno in {28, 122} else StackError
     return kind(f"Nothing can be written at {path}", seen=error.strerror or str(error))
+
+
+async def copied(folder: Path, to: Path) -> None:
+    """Copies a backup to where another instance may read it, as one that leaves the machine would be.
+
+    Raises:
+        DiskFull, StackError: it cannot be read or written.
+    """
+    try:
+        await asyncio.to_thread(shutil.copytree, folder, to)
+    except OSError as error:
+        raise unwritable(to, error) from error
 
 
 def size_of(folder: Path) -> int:

@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 
 from harness.drive.keeping import Sizes
 from harness.drive.keeping.asking import answer, answered, asking
-from harness.drive.keeping.comparing import Comparison
+from harness.drive.keeping.comparing import Comparison, blame
 from harness.drive.keeping.ground import Ground, size_of
 from harness.errors import StackError
 from harness.model.keeping import AgedData, RestoreDrilled, RetentionProbed
@@ -72,7 +72,7 @@ class InfluxKeeper:
 
     def sizes(self, sizes: Sizes) -> tuple[int, ...]:
         """Points over all databases; at night a hundred times as many."""
-        return tuple(records * (100 if sizes is Sizes.FULL else 1) for records in (3_000, 12_000, 36_000))
+        return sizes.of(3_000, 12_000, 36_000, full=100)
 
     async def retention(self, ground: Ground, component: ComponentPolicy) -> RetentionProbed:
         """Fills each database while it keeps everything, gives it its own retention back, and counts what answers."""
@@ -132,19 +132,8 @@ class InfluxKeeper:
                 await _until_it_answers(other, contents)
                 restore_seconds = time.monotonic() - began
                 found = await _compare(other, contents)
-            if not found.equal and not (await _compare(session, contents)).equal:
-                raise StackError(f"{component.name} does not hold what was written into it before it was backed up")
-        return RestoreDrilled(
-            store=component.name,
-            of_kind=self.kind,
-            records=found.records,
-            bytes=size,
-            backup_seconds=backup_seconds,
-            restore_seconds=restore_seconds,
-            missing=found.missing,
-            changed=found.changed,
-            foreign=found.foreign,
-        )
+            await blame(component, found, lambda: _compare(session, contents))
+        return found.drilled(component, size=size, backup_seconds=backup_seconds, restore_seconds=restore_seconds)
 
     async def put_back(self, ground: Ground, site: Site, door: Address, backup: Path) -> None:
         """The restore itself, into an instance that stands and has no database."""

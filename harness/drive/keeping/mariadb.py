@@ -16,7 +16,7 @@ import aiomysql
 
 from harness.drive.database import DATABASE_ERRORS, connected
 from harness.drive.keeping import Sizes
-from harness.drive.keeping.comparing import Comparison
+from harness.drive.keeping.comparing import Comparison, blame
 from harness.drive.keeping.ground import Ground, unwritable
 from harness.errors import StackError
 from harness.model.keeping import RestoreDrilled, RetentionProbed
@@ -84,7 +84,7 @@ class MariaKeeper:
 
     def sizes(self, sizes: Sizes) -> tuple[int, ...]:
         """Rows over all tables; at night a hundred times as many."""
-        return tuple(records * (100 if sizes is Sizes.FULL else 1) for records in (500, 2_000, 8_000))
+        return sizes.of(500, 2_000, 8_000, full=100)
 
     async def retention(self, ground: Ground, component: ComponentPolicy) -> RetentionProbed:
         """Nothing ages out of the application's database.
@@ -116,18 +116,9 @@ class MariaKeeper:
                 restore_seconds = time.monotonic() - began
                 definitions = await _definitions(origin, address)
                 found = await _compare(second, restored, counts, definitions)
-            if not found.equal and not (await _compare(origin, address, counts, definitions)).equal:
-                raise StackError(f"{component.name} does not hold what was written into it before it was backed up")
-        return RestoreDrilled(
-            store=component.name,
-            of_kind=self.kind,
-            records=found.records,
-            bytes=dump.stat().st_size,
-            backup_seconds=backup_seconds,
-            restore_seconds=restore_seconds,
-            missing=found.missing,
-            changed=found.changed,
-            foreign=found.foreign,
+            await blame(component, found, lambda: _compare(origin, address, counts, definitions))
+        return found.drilled(
+            component, size=dump.stat().st_size, backup_seconds=backup_seconds, restore_seconds=restore_seconds
         )
 
     async def put_back(self, ground: Ground, site: Site, address: Address, dump: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from typing import Any
 import orjson
 
 from harness.drive.keeping import Sizes
-from harness.drive.keeping.comparing import Comparison
-from harness.drive.keeping.ground import Ground, size_of, unwritable
+from harness.drive.keeping.comparing import Comparison, blame
+from harness.drive.keeping.ground import Ground, copied, size_of
 from harness.errors import StackError
 from harness.model.keeping import AgedData, RestoreDrilled, RetentionProbed
 from harness.model.logs import Retention, SearchPolicy
@@ -49,7 +48,7 @@ class OpenSearchKeeper:
 
     def sizes(self, sizes: Sizes) -> tuple[int, ...]:
         """Documents; at night twenty times as many."""
-        return tuple(records * (20 if sizes is Sizes.FULL else 1) for records in (1_000, 4_000, 12_000))
+        return sizes.of(1_000, 4_000, 12_000, full=20)
 
     async def retention(self, ground: Ground, component: ComponentPolicy) -> RetentionProbed:
         """Fills back-dated indices on both sides of the edge, ages them out as the policy says, and counts."""
@@ -103,27 +102,14 @@ class OpenSearchKeeper:
             backup = origin.data / "snapshots" / name
             size = await asyncio.to_thread(size_of, backup)
             began = time.monotonic()
-            try:
-                await asyncio.to_thread(shutil.copytree, backup, second.data / "snapshots" / name)
-            except (OSError, shutil.Error) as error:
-                raise unwritable(backup, OSError(str(error))) from error
+            await copied(backup, second.data / "snapshots" / name)
             await self.put_back(second.address, name)
             await _count(other, search.pattern)
             restore_seconds = time.monotonic() - began
             found = await _compare(other, search.pattern, content, records)
-            if not found.equal and not (await _compare(store, search.pattern, content, records)).equal:
-                raise StackError(f"{component.name} does not hold what was written into it before it was backed up")
-        return RestoreDrilled(
-            store=component.name,
-            of_kind=self.kind,
-            records=found.records,
-            bytes=size,
-            backup_seconds=backup_seconds,
-            restore_seconds=restore_seconds,
-            missing=found.missing,
-            changed=found.changed,
-            foreign=found.foreign,
-            evidence=_EVIDENCE,
+            await blame(component, found, lambda: _compare(store, search.pattern, content, records))
+        return found.drilled(
+            component, size=size, backup_seconds=backup_seconds, restore_seconds=restore_seconds, evidence=_EVIDENCE
         )
 
     async def put_back(self, address: Address, name: str) -> None:

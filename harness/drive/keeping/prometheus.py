@@ -29,7 +29,7 @@ from harness.drive.keeping.back_fill import (
     values,
 )
 from harness.drive.keeping.comparing import Comparison
-from harness.drive.keeping.ground import Ground, size_of, unwritable
+from harness.drive.keeping.ground import Ground, copied, size_of, unwritable
 from harness.errors import StackError
 from harness.model.keeping import AgedData, RestoreDrilled, RetentionProbed
 from harness.model.policy import ComponentPolicy
@@ -65,7 +65,7 @@ class PrometheusKeeper:
     def sizes(self, sizes: Sizes) -> tuple[int, ...]:
         """One, four and twelve windows; at night a hundred times as many series."""
         window = Shape(_DRILL_SERIES, _DRILL_STEP_SECONDS).samples
-        return tuple(window * windows * (100 if sizes is Sizes.FULL else 1) for windows in (1, 4, _MOST_WINDOWS))
+        return sizes.of(window, 4 * window, _MOST_WINDOWS * window, full=100)
 
     async def retention(self, ground: Ground, component: ComponentPolicy) -> RetentionProbed:
         """Back-fills 97 days and two small blocks at the edge, starts Prometheus, and counts what answers."""
@@ -131,24 +131,11 @@ class PrometheusKeeper:
                     f"{component.name} was not filled with what it should have been",
                     hint="the cached blocks were damaged; they are made again by the next run",
                 )
-        return RestoreDrilled(
-            store=component.name,
-            of_kind=self.kind,
-            records=found.records,
-            bytes=size,
-            backup_seconds=backup_seconds,
-            restore_seconds=restore_seconds,
-            missing=found.missing,
-            changed=found.changed,
-            foreign=found.foreign,
-        )
+        return found.drilled(component, size=size, backup_seconds=backup_seconds, restore_seconds=restore_seconds)
 
     async def put_back(self, backup: Path, site: Site) -> None:
         """The restore itself: the snapshot becomes the database of an instance that was never started."""
-        try:
-            await asyncio.to_thread(shutil.copytree, backup, site.data / "tsdb")
-        except OSError as error:
-            raise unwritable(site.data, error) from error
+        await copied(backup, site.data / "tsdb")
 
 
 def declared(component: ComponentPolicy) -> tuple[str, float]:
@@ -205,11 +192,11 @@ def _with_snapshots(launch: Launch) -> Launch:
 
 async def _move(snapshot: Path, backup: Path) -> None:
     """Copies a snapshot to another folder, as a backup that leaves the machine would, and removes it."""
+    await copied(snapshot, backup)
     try:
-        await asyncio.to_thread(shutil.copytree, snapshot, backup)
         await asyncio.to_thread(shutil.rmtree, snapshot)
     except OSError as error:
-        raise unwritable(backup, error) from error
+        raise unwritable(snapshot, error) from error
 
 
 async def _query(session: ClientSession, query: str, at: float) -> list[Any]:

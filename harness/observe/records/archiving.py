@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from harness.errors import HarnessError, StackError
+from harness.errors import HarnessError, StackError, in_a_line
 from harness.model.logs import LogPolicy, Retention, SearchPolicy
 from harness.model.policy import Policies
 from harness.model.records import RecordSchema
@@ -52,7 +52,7 @@ async def try_archive(address: Address, policies: Policies, work: Path, *, run: 
             with TemporaryDirectory(prefix="archive-", dir=work) as temporary:
                 return (await _drill(archive, logs, search_policy, search_policy.retention, schemas, Path(temporary)),)
     except (HarnessError, OSError) as error:
-        return (ArchiveTried(error=str(error).replace("\n  ", "; ")),)
+        return (ArchiveTried(error=in_a_line(error)),)
 
 
 async def _drill(

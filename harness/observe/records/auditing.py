@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import Final, Protocol
 
 from harness.errors import UsageError
-from harness.model.audit import AuditControl, AuditEvent, RecordsAudited, RecordsNotAudited
+from harness.model.audit import AuditControl, AuditEvent, FaultWindow, RecordsAudited, RecordsNotAudited
 from harness.model.records import RecordSchema
 from harness.observe.records.checks import Checker, Seen
 from harness.observe.records.control import run_control
 from harness.observe.records.fates import Fate
-from harness.observe.records.partition import bucket_count, identity_number
+from harness.observe.records.partition import bucket_count, number_of
 from harness.observe.records.settings import Settings
 from harness.observe.records.tally import Tally
 from harness.observe.records.workers import Alone, Labour, Stretch, Workers
@@ -34,6 +37,26 @@ class Store:
     name: str = "files"
     stands_in: dict[str, str] = field(default_factory=dict)
     fetch_seconds: float = 0.0
+
+
+class Bounds(Protocol):
+    """Which of the announced records an audit is of, and how it counts them, however a store is looked at."""
+
+    @property
+    def since(self) -> float:
+        """Only records announced from then on, Unix seconds."""
+
+    @property
+    def until(self) -> float:
+        """Only records announced before then."""
+
+    @property
+    def windows(self) -> tuple[FaultWindow, ...]:
+        """The faults by which records are counted apart."""
+
+    @property
+    def seed(self) -> int:
+        """What the negative control draws by."""
 
 
 def manifests_in(folder: Path) -> tuple[Path, ...]:
@@ -59,6 +82,16 @@ def manifests_in(folder: Path) -> tuple[Path, ...]:
     return found
 
 
+def manifests_of(folder: Path, schemas: Iterable[RecordSchema]) -> tuple[Path, ...]:
+    """Those of a folder's manifests that announce records of these schemas; the others belong to another store.
+
+    Raises:
+        UsageError: it cannot be read, or holds none.
+    """
+    mine = {schema.source for schema in schemas}
+    return tuple(path for path in manifests_in(folder) if path.name.partition(".")[0] in mine)
+
+
 def settings_for(
     manifests: Iterable[Path], schemas: Sequence[RecordSchema], folder: Path, looked_at: float
 ) -> Settings:
@@ -74,6 +107,43 @@ def labour(settings: Settings, files: Iterable[Path], jobs: int) -> Alone | Work
     """
     size = sum(path.stat().st_size for path in files)
     return Workers(settings, jobs) if jobs > 1 and size > FEW_BYTES else Alone(settings)
+
+
+async def audit_read(
+    manifests: Sequence[Path],
+    schemas: Sequence[RecordSchema],
+    read: Path,
+    store: Store,
+    bounds: Bounds,
+    *,
+    looked_at: float,
+    refresh_seconds: float,
+) -> tuple[AuditEvent, ...]:
+    """The audit of what was read from a store into a file, in a folder beside that file.
+
+    Args:
+        manifests: what was announced.
+        schemas: of the sources whose records the store keeps.
+        read: the records, NDJSON.
+        store: what was asked for them.
+        bounds: which records are audited.
+        looked_at: when the store was looked at, Unix seconds.
+        refresh_seconds: how long after the store took a record in a search may not find it yet.
+
+    Raises:
+        HarnessError: as `audit`.
+    """
+    with TemporaryDirectory(prefix="sorted-", dir=read.parent) as folder:
+        settings = replace(
+            settings_for(manifests, schemas, Path(folder), looked_at),
+            refresh_seconds=refresh_seconds,
+            since=bounds.since,
+            until=bounds.until,
+            windows=bounds.windows,
+            seed=bounds.seed,
+        )
+        with labour(settings, [*manifests, read], os.cpu_count() or 1) as by:
+            return await asyncio.to_thread(audit, manifests, [read], settings, by, store)
 
 
 def audit(
@@ -157,9 +227,8 @@ def _wanted(seen: Seen, epochs: dict[str, str], settings: Settings) -> list[froz
     wanted: list[set[str]] = [set() for _ in range(settings.buckets)]
     checker = Checker(settings.schemas, epochs)
     for drawn in seen.drawn.values():
-        for _, row in checker.read([line for _, line in drawn])[1]:
-            key = identity_number(row[0].encode("utf-8", "surrogatepass"), settings.seed)
-            wanted[key % settings.buckets].add(row[0])
+        for row in checker.read([line for _, line in drawn])[1]:
+            wanted[number_of(row[0]) % settings.buckets].add(row[0])
     return [frozenset(names) for names in wanted]
 
 
@@ -168,7 +237,7 @@ def _control(
 ) -> AuditControl:
     told = {one[0]: one for one in tally.drawn}
     lines = [line for _, line in seen.drawn.get(schema.source, ())]
-    rows = [row for line in lines for _, row in Checker([schema], epochs).read([line])[1]]
+    rows = [row for line in lines for row in Checker([schema], epochs).read([line])[1]]
     named = {row[0]: line for row, line in zip(rows, lines, strict=True)}
     return run_control(schema, [(told[name], named[name]) for name in sorted(named) if name in told], epochs, settings)
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, in_a_line
 from harness.model.audit import AuditEvent, FaultWindow, RecordsNotAudited
 from harness.model.records import RecordSchema
 from harness.model.stack import Address
-from harness.observe.records.auditing import Store, audit, labour, manifests_in, settings_for
+from harness.observe.records.auditing import Store, audit_read, manifests_of
 from harness.observe.records.settings import NEVER
 from harness.observe.records.store import announced_in
 from harness.observe.records.tables import COMMIT_SECONDS, Rows, await_rows, check_tables, read_rows
@@ -79,12 +78,10 @@ async def audit_events(
         seed: what the negative control draws by.
     """
     look = Look(Rows(database, run), since, until, tuple(windows), seed=seed, work=manifests_folder.parent)
-    mine = {schema.source for schema in schemas}
     try:
-        manifests = tuple(path for path in manifests_in(manifests_folder) if path.name.partition(".")[0] in mine)
-        return await look_into(address, schemas, manifests, look)
+        return await look_into(address, schemas, manifests_of(manifests_folder, schemas), look)
     except (HarnessError, OSError) as error:
-        return (RecordsNotAudited(f"events: {error}".replace("\n  ", "; ")),)
+        return (RecordsNotAudited(f"events: {in_a_line(error)}"),)
 
 
 async def look_into(
@@ -97,9 +94,7 @@ async def look_into(
         StackError: ClickHouse does not answer, is something else, or refuses who asks.
     """
     with TemporaryDirectory(prefix="audit-", dir=look.work) as temporary:
-        folder = Path(temporary)
-        spool, sorted_folder = folder / "found.ndjson", folder / "sorted"
-        sorted_folder.mkdir()
+        spool = Path(temporary) / "found.ndjson"
         async with Connection(address, credentials=look.credentials) as connection:
             product = await connection.product()
             await check_tables(connection, look.rows)
@@ -107,17 +102,15 @@ async def look_into(
                 expected, last_at = await asyncio.to_thread(announced_in, manifests)
                 await await_rows(connection, look.rows, expected, min(last_at, time.time()))
             read = await read_rows(connection, look.rows, spool)
-        settings = replace(
-            settings_for(manifests, schemas, sorted_folder, read.opened_at),
+        return await audit_read(
+            manifests,
+            schemas,
+            spool,
+            store_of(product, read.seconds),
+            look,
+            looked_at=read.opened_at,
             refresh_seconds=COMMIT_SECONDS,
-            since=look.since,
-            until=look.until,
-            windows=look.windows,
-            seed=look.seed,
         )
-        store = store_of(product, read.seconds)
-        with labour(settings, [*manifests, spool], os.cpu_count() or 1) as by:
-            return await asyncio.to_thread(audit, manifests, [spool], settings, by, store)
 
 
 def store_of(product: Product, seconds: float) -> Store:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, in_a_line
 from harness.model.audit import AuditEvent, FaultWindow, RecordsNotAudited
 from harness.model.records import RecordSchema
 from harness.model.stack import Address
-from harness.observe.records.auditing import Store, audit, labour, manifests_in, settings_for
+from harness.observe.records.auditing import Store, audit_read, manifests_of
 from harness.observe.records.settings import NEVER
 from harness.observe.records.store import announced_in, await_all, question, read_pages
 from harness.stack.search import Credentials, Search
@@ -81,12 +80,10 @@ async def audit_store(
         means: the product that the policy means.
     """
     look = Look(index_pattern, run, since, until, tuple(windows), means, seed=seed, work=manifests_folder.parent)
-    mine = {schema.source for schema in schemas}
     try:
-        manifests = tuple(path for path in manifests_in(manifests_folder) if path.name.partition(".")[0] in mine)
-        return await look_at(address, schemas, manifests, look)
+        return await look_at(address, schemas, manifests_of(manifests_folder, schemas), look)
     except (HarnessError, OSError) as error:
-        return (RecordsNotAudited(str(error).replace("\n  ", "; ")),)
+        return (RecordsNotAudited(in_a_line(error)),)
 
 
 async def look_at(
@@ -99,9 +96,7 @@ async def look_at(
         StackError: the store does not answer, is another product, or refuses who asks.
     """
     with TemporaryDirectory(prefix="audit-", dir=look.work) as temporary:
-        folder = Path(temporary)
-        spool, sorted_folder = folder / "found.ndjson", folder / "sorted"
-        sorted_folder.mkdir()
+        spool = Path(temporary) / "found.ndjson"
         async with Search(address, credentials=look.credentials) as search:
             await search.product()
             asked = await question(search, look.index_pattern, schemas, look.run)
@@ -116,13 +111,12 @@ async def look_at(
             stands_in if look.means and look.means != read.product.name else {},
             read.seconds,
         )
-        settings = replace(
-            settings_for(manifests, schemas, sorted_folder, read.opened_at),
+        return await audit_read(
+            manifests,
+            schemas,
+            spool,
+            store,
+            look,
+            looked_at=read.opened_at,
             refresh_seconds=read.refresh_seconds,
-            since=look.since,
-            until=look.until,
-            windows=look.windows,
-            seed=look.seed,
         )
-        with labour(settings, [*manifests, spool], os.cpu_count() or 1) as by:
-            return await asyncio.to_thread(audit, manifests, [spool], settings, by, store)

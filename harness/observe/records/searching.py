@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from harness.errors import HarnessError, StackError
+from harness.errors import HarnessError, StackError, in_a_line
 from harness.model.audit import ALLOWANCE_SECONDS, FaultWindow
 from harness.model.logs import SearchPolicy
 from harness.model.policy import Policies
@@ -85,7 +85,7 @@ async def try_searches(
             trying = Trying(search, logs.search, told, known, since, until, until + allowance_seconds)
             return tuple([await trying.one(query, parameters(query, known, window)) for query in logs.search.queries])
     except (HarnessError, OSError) as error:
-        why = str(error).replace("\n  ", "; ")
+        why = in_a_line(error)
         return tuple(SearchTried(query.name, error=why) for query in logs.search.queries)
 
 
@@ -147,7 +147,7 @@ class Trying:
                 await asyncio.sleep(POLL_SECONDS)
             return await self._held(query.name, wanted, hits, held, seconds, matches)
         except (NotHeldError, StackError) as error:
-            return SearchTried(query.name, error=str(error).replace("\n  ", "; "))
+            return SearchTried(query.name, error=in_a_line(error))
 
     def _wanted(self, matches: Matcher) -> _Wanted:
         """What the query must find, and what it may: of whom nobody has announced what decides it."""

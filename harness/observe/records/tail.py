@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
-from harness.errors import HarnessError, StackError, UsageError
+from harness.errors import HarnessError, StackError, UsageError, in_a_line
 from harness.model.logs import SearchPolicy
 from harness.model.stack import Address
 from harness.model.time import from_rfc3339
@@ -213,7 +213,7 @@ class TailServer:
         except asyncio.QueueFull:
             return f"the client reads too slowly: {self.waiting} records were waiting for it"
         except HarnessError as error:
-            return str(error).replace("\n  ", "; ")
+            return in_a_line(error)
         except (KeyError, TypeError, ValueError) as error:
             return f"the store answered with something else: {error!r}"
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import aiohttp
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, in_a_line
 from harness.model.logs import SearchPolicy
 from harness.model.policy import Policies
 from harness.model.records import RecordSchema
@@ -116,7 +116,7 @@ async def try_tail(
         told = Announcements.of(manifests, [one.source for one in trial.schemas], logs)
         return tuple(await asyncio.to_thread(trial.held, told, spent))
     except (HarnessError, OSError, TimeoutError) as error:
-        why = str(error).replace("\n  ", "; ") or "the tails did not open in time"
+        why = in_a_line(error) or "the tails did not open in time"
         return tuple(TailTried(str(one.filters), error=one.ended or why) for one in trial.heard)
 
 
