@@ -19,10 +19,11 @@ from harness.errors import UsageError
 from harness.stack.collector.__main__ import main
 from harness.stack.collector.bodies import NotAnEvent, Unreadable, posted
 from harness.stack.collector.commits import GroupCommit
+from harness.stack.collector.database import SpoolError
 from harness.stack.collector.letters import DeadLetters, LettersFull
 from harness.stack.collector.metrics import MOST_SERIES, Metrics
 from harness.stack.collector.schemas import Event, Rejected, Schemas
-from harness.stack.collector.spool import Spool, SpoolError
+from harness.stack.collector.spool import CLICKHOUSE, Spool
 
 NOWHERE = "http://127.0.0.1:9/"
 """Port 9 is nobody's here: ClickHouse that is down."""
@@ -124,28 +125,30 @@ class TestSpool:
         spool.close()
         again = Spool(tmp_path)
         assert again.keep([[kept(3), kept(4)]]) == [[False, True]]
-        assert (again.waiting, again.waiting_bytes) == (4, 4 * len(b'{"n":1}'))
+        outlet = again.outlets[CLICKHOUSE]
+        assert (outlet.waiting, outlet.waiting_bytes) == (4, 4 * len(b'{"n":1}'))
         again.close()
 
     def test_a_stretch_that_was_begun_is_the_next_one_again(self, tmp_path: Path) -> None:
         """After a crash the very same events are sent under the same name, though more have come."""
         spool = Spool(tmp_path)
         spool.keep([[kept(number) for number in range(5)]])
-        begun = spool.next_stretch(3)
+        begun = spool.outlets[CLICKHOUSE].next_stretch(3)
         assert begun is not None
-        before = spool.read(begun)
+        before = spool.outlets[CLICKHOUSE].read(begun)
         spool.keep([[kept(number) for number in range(5, 9)]])
         store = spool.store
         spool.close()
         again = Spool(tmp_path)
-        assert (again.next_stretch(100), again.store) == (begun, store)
-        assert again.read(begun) == before
-        again.sent(begun, before)
-        rest = again.next_stretch(100)
+        outlet = again.outlets[CLICKHOUSE]
+        assert (outlet.next_stretch(100), again.store) == (begun, store)
+        assert outlet.read(begun) == before
+        outlet.sent(begun, before)
+        rest = outlet.next_stretch(100)
         assert rest is not None
-        assert len(again.read(rest)) == 6 == again.waiting
-        again.sent(rest, again.read(rest))
-        assert (again.next_stretch(100), again.waiting, again.waiting_bytes) == (None, 0, 0)
+        assert len(outlet.read(rest)) == 6 == outlet.waiting
+        outlet.sent(rest, outlet.read(rest))
+        assert (outlet.next_stretch(100), outlet.waiting, outlet.waiting_bytes, again.held_bytes) == (None, 0, 0, 0)
         assert again.keep([[kept(2)]]) == [[False]]
         again.close()
 
@@ -155,13 +158,14 @@ class TestSpool:
         spool = Spool(tmp_path)
         for first in range(0, 100, 20):
             spool.keep([[kept(number) for number in range(first, first + 20)]])
-            stretch = spool.next_stretch(1000)
+            outlet = spool.outlets[CLICKHOUSE]
+            stretch = outlet.next_stretch(1000)
             assert stretch is not None
-            spool.sent(stretch, spool.read(stretch))
+            outlet.sent(stretch, outlet.read(stretch))
         spool.keep([[kept(number) for number in range(100, 105)]])
         with sqlite3.connect(tmp_path / "events.sqlite3") as database:
             assert database.execute("SELECT count(*) FROM events").fetchone() == (15,)
-        assert spool.waiting == 5
+        assert spool.outlets[CLICKHOUSE].waiting == 5
         spool.close()
 
     def test_a_commit_that_failed_kept_nothing(self, tmp_path: Path) -> None:
@@ -170,7 +174,7 @@ class TestSpool:
         broken = Event("run/e/3", None, "view", "lane-01", b"{}")  # type: ignore[arg-type]
         with pytest.raises(SpoolError):
             spool.keep([[kept(1)], [kept(2), broken]])
-        assert spool.waiting == 0
+        assert spool.outlets[CLICKHOUSE].waiting == 0
         assert spool.keep([[kept(1)]]) == [[True]]
         spool.close()
 

@@ -1,6 +1,7 @@
 """The process: `python -m harness.stack.collector --store.path=DIR --events.schemas=DIR --clickhouse.url=URL`.
 
-It listens as soon as it can and needs ClickHouse for nothing but its disk not to fill. SIGTERM and SIGINT end it at
+It listens as soon as it can and needs ClickHouse, and InfluxDB where it is named, for nothing but its disk not to
+fill. SIGTERM and SIGINT end it at
 once: what it has acknowledged is on disk, and is sent on when it is started again.
 """
 
@@ -20,13 +21,15 @@ from aiohttp import web
 
 from harness.errors import AddressTaken, HarnessError, UsageError
 from harness.stack.collector.commits import GroupCommit
+from harness.stack.collector.database import SpoolError
 from harness.stack.collector.forwarder import Forwarder
 from harness.stack.collector.intake import Intake
 from harness.stack.collector.letters import DeadLetters
 from harness.stack.collector.metrics import Metrics
+from harness.stack.collector.points import SERIES
 from harness.stack.collector.schemas import Schemas
 from harness.stack.collector.settings import Settings, read
-from harness.stack.collector.spool import Spool, SpoolError
+from harness.stack.collector.spool import CLICKHOUSE, INFLUXDB, Spool
 
 SHUTDOWN_SECONDS: Final = 0.1
 """For requests that are under way when we are told to end."""
@@ -44,16 +47,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     metrics.expect(schemas.kinds)
     async with AsyncExitStack() as leaving:
         try:
-            spool = Spool(settings.store)
+            # What is no time series passes InfluxDB by.
+            beside = {} if settings.influxdb is None else {INFLUXDB: frozenset(SERIES)}
+            spool = Spool(settings.store, {CLICKHOUSE: None, **beside})
             leaving.callback(spool.close)
             letters = DeadLetters(settings.store, settings.limits.letters)
             leaving.callback(letters.close)
         except (SpoolError, OSError) as error:
             raise UsageError("The events of the collector cannot be kept", seen=str(error)) from error
-        metrics.queue(spool.waiting, spool.waiting_bytes)
-        forwarder = Forwarder(spool, settings.destination, metrics, letters.write, settings.batch_events)
+        forwarders = _forwarders(settings, spool, letters, metrics, schemas)
         commits = await leaving.enter_async_context(GroupCommit(spool.keep))
-        intake = Intake(schemas, spool, commits, letters, forwarder, metrics, settings.limits)
+        intake = Intake(schemas, spool, commits, letters, forwarders, metrics, settings.limits)
         runner = web.AppRunner(intake.application(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         leaving.push_async_callback(runner.cleanup)
         await runner.setup()
@@ -63,9 +67,35 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             where = f"{settings.host}:{settings.port}"
             raise AddressTaken(f"The event collector cannot listen on {where}", seen=error.strerror) from error
         async with asyncio.TaskGroup() as working:
-            work = working.create_task(forwarder.run())
+            work = [working.create_task(forwarder.run()) for forwarder in forwarders]
             await stop.wait()
-            work.cancel()
+            for one in work:
+                one.cancel()
+
+
+def _forwarders(
+    settings: Settings, spool: Spool, letters: DeadLetters, metrics: Metrics, schemas: Schemas
+) -> list[Forwarder]:
+    """One for each destination that the command line names."""
+    first = Forwarder(
+        spool.outlets[CLICKHOUSE],
+        spool.store,
+        settings.clickhouse,
+        metrics.outflow(settings.clickhouse.title, "store", schemas.kinds),
+        letters.write,
+        settings.batch_events,
+    )
+    if settings.influxdb is None:
+        return [first]
+    second = Forwarder(
+        spool.outlets[INFLUXDB],
+        spool.store,
+        settings.influxdb,
+        metrics.outflow(settings.influxdb.title, INFLUXDB, SERIES, f"{INFLUXDB}_"),
+        letters.write,
+        settings.batch_points,
+    )
+    return [first, second]
 
 
 async def _run(settings: Settings) -> None:

@@ -1,96 +1,140 @@
-"""On to ClickHouse: every event that was kept, in batches, again and again until ClickHouse has it.
+"""On to a destination: every event that was kept, in batches, again and again until the destination has it.
 
-What is sent is named by where it stands in the spool (`insert_deduplication_token`), so that a batch whose answer was
-lost is not stored twice; and the tables keep one row of an identity, should ClickHouse have forgotten the name.
+There is one forwarder for each destination, with a place of its own in the spool; none waits for another.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 
-from harness.stack.collector.metrics import Metrics
-from harness.stack.collector.schemas import Rejected
-from harness.stack.collector.spool import Kept, Spool, SpoolError, Stretch
+from harness.stack.collector.database import SpoolError
+from harness.stack.collector.letters import LettersFull
+from harness.stack.collector.metrics import Outflow
+from harness.stack.collector.outlets import Kept, Outlet, Stretch
+from harness.stack.collector.schemas import Rejected, identity_of
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
-LINGER_SECONDS: Final = 2.0
-"""How long events wait for others where they are no whole batch: ClickHouse wants few inserts of many rows."""
 """Between two attempts; it doubles from the first to this."""
 
+LINGER_SECONDS: Final = 2.0
+"""How long events wait for others where they are no whole batch: a store wants few inserts of many rows."""
+
 ANSWER_SECONDS: Final = 30.0
-"""For ClickHouse to take a batch; a hanging one is given up and asked again."""
+"""For a destination to take a batch; a hanging one is given up and asked again."""
 
-EXCEPTION_CODE: Final = "X-ClickHouse-Exception-Code"
-DATA_ERRORS: Final = frozenset({"6", "26", "27", "38", "41", "69", "72", "117", "130", "131", "158", "190"})
-"""ClickHouse's codes for rows that it cannot read or hold; asking again would not help (`ErrorCodes.cpp`)."""
+SHOWN: Final = 300
+"""Bytes of a refusal that are told."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SHOWN = 300
 _log = logging.getLogger("collector")
 
 
 class NotTaken(Exception):
-    """ClickHouse did not take an insert; its message says what it said. `data`: because of the rows themselves."""
+    """A destination did not take what was sent; its message says what it said.
 
-    def __init__(self, sentence: str, *, data: bool = False) -> None:
+    Args:
+        data: because of the events themselves, so that asking again would not help.
+        whole: because of every single one of them.
+    """
+
+    def __init__(self, sentence: str, *, data: bool = False, whole: bool = False) -> None:
         super().__init__(sentence)
         self.data = data
+        self.whole = whole
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
-    """Where events go: the address of ClickHouse's HTTP interface, and a database there."""
+class Parcel:
+    """Events of one kind that are sent together; it has the same name whenever they are sent again."""
 
-    url: str
-    database: str
+    kind: str
+    records: Sequence[bytes]
+    name: str
 
-    def table(self, kind: str) -> str:
-        """The table of a kind of event."""
-        name = kind.replace("-", "_")
-        if _NAME.fullmatch(name) is None:
-            raise NotTaken(f"no table can be called after the kind {kind!r}")
-        return f"{self.database}.{name}_events"
+    def halves(self) -> tuple[Parcel, Parcel]:
+        """Two parcels, in the order of their events."""
+        middle = len(self.records) // 2
+        return (
+            Parcel(self.kind, self.records[:middle], f"{self.name}:a"),
+            Parcel(self.kind, self.records[middle:], f"{self.name}:b"),
+        )
+
+
+class Store(Protocol):
+    """Where events go."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in sentences."""
+        ...
+
+    async def take(self, session: aiohttp.ClientSession, parcel: Parcel) -> None:
+        """Returns once the store has all of a parcel for good.
+
+        Raises:
+            NotTaken: it has not, or nobody knows whether it has.
+        """
+        ...
 
 
 class Forwarder:
-    """Sends what is in a spool.
+    """Sends what is in a spool to one destination.
 
     Args:
-        spool: the events.
-        to: where they go.
-        metrics: told what was taken.
-        bury: keeps an event that ClickHouse will never take, with the reason.
+        outlet: the destination's place in the spool.
+        store: the name of the spool, which is part of the name of every parcel.
+        to: the destination.
+        outflow: told what was taken.
+        bury: keeps events that the destination will never take, with the reason.
         batch_events: how many are sent together at most.
     """
 
     def __init__(
         self,
-        spool: Spool,
-        to: Destination,
-        metrics: Metrics,
+        outlet: Outlet,
+        store: str,
+        to: Store,
+        outflow: Outflow,
         bury: Callable[[Sequence[Rejected]], None],
-        batch_events: int = 10_000,
+        batch_events: int,
     ) -> None:
-        self._spool = spool
+        self._outlet = outlet
+        self._store = store
         self._to = to
-        self._metrics = metrics
+        self._outflow = outflow
         self._bury = bury
         self._batch_events = batch_events
         self._come = asyncio.Event()
         self.trouble: str | None = None
         """Why the last attempt failed; None while all is well."""
+        self._tell()
+
+    @property
+    def name(self) -> str:
+        """The destination's."""
+        return self._outlet.name
+
+    @property
+    def title(self) -> str:
+        """What the destination is called in sentences."""
+        return self._to.title
+
+    @property
+    def waiting(self) -> int:
+        """How many events the destination is to have and does not have yet."""
+        return self._outlet.waiting
 
     def wake(self) -> None:
         """There is something new in the spool."""
+        self._tell()
         self._come.set()
 
     async def run(self) -> None:
@@ -100,18 +144,18 @@ class Forwarder:
             while True:
                 self._come.clear()
                 try:
-                    stretch = await asyncio.to_thread(self._spool.next_stretch, self._batch_events)
+                    stretch = await asyncio.to_thread(self._outlet.next_stretch, self._batch_events)
                     if stretch is None:
                         await self._come.wait()
                         await asyncio.sleep(LINGER_SECONDS)
                         continue
-                    kept = await asyncio.to_thread(self._spool.read, stretch)
+                    kept = await asyncio.to_thread(self._outlet.read, stretch)
                 except SpoolError as error:
                     self._troubled(str(error))
                     await asyncio.sleep(LONGEST_PAUSE_SECONDS)
                     continue
                 await self._deliver(session, stretch, kept)
-                self._metrics.queue(self._spool.waiting, self._spool.waiting_bytes)
+                self._tell()
                 if len(kept) < self._batch_events:
                     await asyncio.sleep(LINGER_SECONDS)
 
@@ -119,70 +163,70 @@ class Forwarder:
         """Returns once every event of a stretch is stored or buried, and that is written down."""
         by_kind: dict[str, list[bytes]] = {}
         for one in kept:
-            by_kind.setdefault(one.kind, []).append(one.record)
+            if self._outlet.takes(one.kind):
+                by_kind.setdefault(one.kind, []).append(one.record)
+        parcels = deque(
+            Parcel(kind, records, f"{self._store}:{stretch.after}:{kind}") for kind, records in by_kind.items()
+        )
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                for kind in list(by_kind):
-                    await self._send(session, kind, by_kind[kind], f"{self._spool.store}:{stretch.after}:{kind}")
-                    del by_kind[kind]
-                await asyncio.to_thread(self._spool.sent, stretch, kept)
+                while parcels:
+                    await self._send(session, parcels)
+                    pause = FIRST_PAUSE_SECONDS
+                await asyncio.to_thread(self._outlet.sent, stretch, kept)
             except (NotTaken, SpoolError) as error:
                 self._troubled(str(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
                 if self.trouble is not None:
-                    _log.warning("ClickHouse takes events again")
+                    _log.warning("%s takes events again", self._to.title)
                     self.trouble = None
                 return
 
-    async def _send(self, session: aiohttp.ClientSession, kind: str, records: Sequence[bytes], token: str) -> None:
-        """Inserts the records of a kind; where ClickHouse cannot hold one of them, all but that one."""
+    async def _send(self, session: aiohttp.ClientSession, parcels: deque[Parcel]) -> None:
+        """Sends the first parcel; where the destination cannot hold all of it, two halves are left in its place.
+
+        Raises:
+            NotTaken: it was not taken; it is still the first.
+        """
+        parcel = parcels[0]
         try:
-            await self._insert(session, kind, records, token)
+            await self._to.take(session, parcel)
         except NotTaken as error:
             if not error.data:
                 raise
-            if len(records) == 1:
-                text = records[0].decode()
-                await asyncio.to_thread(self._bury, [Rejected(None, kind, "store", str(error), text)])
-                self._metrics.rejected(kind, "store")
+            if not error.whole and len(parcel.records) > 1:
+                parcels.popleft()
+                parcels.extendleft(reversed(parcel.halves()))
                 return
-            middle = len(records) // 2
-            await self._send(session, kind, records[:middle], f"{token}:a")
-            await self._send(session, kind, records[middle:], f"{token}:b")
+            await self._buried(parcel, str(error))
         else:
-            self._metrics.forwarded(kind, len(records), time.time())
+            self._outflow.forwarded(parcel.kind, len(parcel.records), time.time())
+        parcels.popleft()
 
-    async def _insert(self, session: aiohttp.ClientSession, kind: str, records: Sequence[bytes], token: str) -> None:
-        """One insert.
+    async def _buried(self, parcel: Parcel, reason: str) -> None:
+        """Makes dead letters of a parcel.
 
         Raises:
-            NotTaken: ClickHouse did not take it, or nobody knows whether it did.
+            NotTaken: there is no room for them. They wait: an event is never thrown away silently.
         """
-        asked = {
-            "query": f"INSERT INTO {self._to.table(kind)} (record) FORMAT JSONAsString",
-            "insert_deduplication_token": token,
-            # Taken means stored: never a buffer of the server's, never an answer before the end.
-            "async_insert": "0",
-            "wait_end_of_query": "1",
-        }
+        cause = self._outflow.cause
+        letters = [
+            Rejected(identity_of(record), parcel.kind, cause, reason, record.decode()) for record in parcel.records
+        ]
         try:
-            async with session.post(self._to.url, params=asked, data=b"\n".join(records)) as answer:
-                if answer.status == 200:
-                    await answer.read()
-                    return
-                said = (await answer.content.read(_SHOWN)).decode(errors="replace").strip()
-                code = answer.headers.get(EXCEPTION_CODE, "")
-                raise NotTaken(f"ClickHouse answers {answer.status}: {said}", data=code in DATA_ERRORS)
-        except TimeoutError:
-            raise NotTaken(f"ClickHouse did not answer within {ANSWER_SECONDS:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise NotTaken(f"ClickHouse cannot be reached: {error}") from error
+            await asyncio.to_thread(self._bury, letters)
+        except (LettersFull, OSError) as error:
+            raise NotTaken(f"{reason}; and no dead letter can be kept: {error}") from error
+        self._outflow.refused(parcel.kind, len(letters))
+
+    def _tell(self) -> None:
+        self._outflow.queue(self._outlet.waiting, self._outlet.waiting_bytes)
 
     def _troubled(self, sentence: str) -> None:
-        self._metrics.forward_failed()
+        self._outflow.failed()
         if self.trouble is None:
             _log.warning("events wait here: %s", sentence)
         self.trouble = sentence

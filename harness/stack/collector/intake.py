@@ -1,8 +1,8 @@
 """The endpoints: events come in, and are answered once they are on disk.
 
-What is held is bounded twice: the bodies that are being worked on by their bytes in memory, the events that ClickHouse
-does not have yet by their bytes on disk. Beyond either a request is answered 429 and nothing of it is kept; whoever
-posted it posts it again.
+What is held is bounded twice: the bodies that are being worked on by their bytes in memory, the events that some
+destination does not have yet by their bytes on disk. Beyond either a request is answered 429 and nothing of it is kept;
+whoever posted it posts it again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from harness.stack.collector.bodies import NotAnEvent, Unreadable, posted
 from harness.stack.collector.commits import GroupCommit
+from harness.stack.collector.database import SpoolError
 from harness.stack.collector.forwarder import Forwarder
 from harness.stack.collector.letters import DeadLetters, LettersFull
 from harness.stack.collector.metrics import Metrics
 from harness.stack.collector.schemas import Event, Rejected, Schemas
-from harness.stack.collector.spool import Spool, SpoolError
+from harness.stack.collector.spool import CLICKHOUSE, Spool
 
 EVENTS_PATH: Final = "/events"
 RETRY_AFTER_SECONDS: Final = 1
@@ -61,7 +62,7 @@ class Intake:
         spool: where they are kept.
         commits: how they are kept.
         letters: where those go that are not kept.
-        forwarder: sends them on.
+        forwarders: send them on, each to a destination of its own.
         metrics: told of all of it.
         limits: what is held at most.
     """
@@ -70,7 +71,7 @@ class Intake:
     spool: Spool
     commits: GroupCommit
     letters: DeadLetters
-    forwarder: Forwarder
+    forwarders: Sequence[Forwarder]
     metrics: Metrics
     limits: Limits
     _in_memory: int = 0
@@ -126,8 +127,9 @@ class Intake:
             else:
                 rejected.append((index, checked))
         size = sum(len(event.record) for event in events)
-        if self.spool.waiting_bytes + self._on_the_way + size > self.limits.on_disk:
-            raise _Refused(429, "ClickHouse does not take events fast enough and the disk's share is full")
+        if self.spool.held_bytes + self._on_the_way + size > self.limits.on_disk:
+            slowest = next(one.title for one in self.forwarders if one.name == self.spool.slowest)
+            raise _Refused(429, f"{slowest} does not take events fast enough and the disk's share is full")
         self._on_the_way += size
         try:
             await self._bury([one for _, one in rejected])
@@ -167,14 +169,16 @@ class Intake:
             raise _Refused(503, "the events cannot be kept: post them again") from error
         self.metrics.accepted(event for event, is_new in zip(events, new, strict=True) if is_new)
         self.metrics.duplicate(len(new) - sum(new))
-        self.metrics.queue(self.spool.waiting, self.spool.waiting_bytes)
-        self.forwarder.wake()
+        for forwarder in self.forwarders:
+            forwarder.wake()
         return new
 
     async def _health(self, _request: web.Request) -> web.Response:
-        """The process lives and takes events; whether ClickHouse does is told and no matter of its health."""
+        """The process lives and takes events; whether its destinations do is told and no matter of its health."""
+        waiting = {forwarder.name: forwarder.waiting for forwarder in self.forwarders}
+        told = {forwarder.name: forwarder.trouble or "takes events" for forwarder in self.forwarders}
         return web.json_response(
-            {"status": "alive", "waiting": self.spool.waiting, "clickhouse": self.forwarder.trouble or "takes events"}
+            {"status": "alive", "waiting": waiting[CLICKHOUSE], "waiting_by_destination": waiting, **told}
         )
 
     async def _exposition(self, _request: web.Request) -> web.Response:

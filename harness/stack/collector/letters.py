@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ class LettersFull(Exception):
 
 
 class DeadLetters:
-    """The file of dead letters; what is written is on disk before `write` returns.
+    """The file of dead letters; what is written, from whatever thread, is on disk before `write` returns.
 
     Args:
         folder: where it is.
@@ -36,6 +37,7 @@ class DeadLetters:
         self._limit_bytes = limit_bytes
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._bytes = os.fstat(self._file).st_size
+        self._writing = threading.Lock()
 
     def write(self, rejected: Sequence[Rejected]) -> None:
         """Keeps what was rejected.
@@ -59,13 +61,16 @@ class DeadLetters:
             )
             for one in rejected
         )
-        if self._bytes + len(text) > self._limit_bytes:
-            raise LettersFull(f"{self.path} has no room for more: look at it, move it away, start the collector again")
-        while text:
-            written = os.write(self._file, text)
-            self._bytes += written
-            text = text[written:]
-        os.fsync(self._file)
+        with self._writing:
+            if self._bytes + len(text) > self._limit_bytes:
+                raise LettersFull(
+                    f"{self.path} has no room for more: look at it, move it away, start the collector again"
+                )
+            while text:
+                written = os.write(self._file, text)
+                self._bytes += written
+                text = text[written:]
+            os.fsync(self._file)
 
     def close(self) -> None:
         """Closes the file."""

@@ -29,19 +29,11 @@ class Metrics:
             f"{_NAME}_events_rejected", "Events that became dead letters.", ["kind", "cause"], registry=of
         )
         self._refused = Counter(f"{_NAME}_requests_refused", "Requests refused whole.", ["status"], registry=of)
-        self._queue = Gauge(f"{_NAME}_queue_events", "Events that ClickHouse does not have yet.", registry=of)
-        self._queue_bytes = Gauge(f"{_NAME}_queue_bytes", "Bytes of them.", registry=of)
-        self._forwarded = Counter(f"{_NAME}_events_forwarded", "Events that ClickHouse took.", ["kind"], registry=of)
-        self._failures = Counter(f"{_NAME}_forward_failures", "Inserts that ClickHouse did not take.", registry=of)
-        self._last = Gauge(
-            f"{_NAME}_last_forward_timestamp_seconds", "When ClickHouse last took events; 0: never.", registry=of
-        )
         self._known: set[tuple[str, str, str]] = set()
 
     def expect(self, kinds: Iterable[str]) -> None:
         """Makes the series of every kind, so that the first event of it is an increase."""
         for kind in kinds:
-            self._forwarded.labels(kind)
             self._rejected.labels(kind, "schema")
         for status in (400, 413, 429, 503, 507):
             self._refused.labels(str(status))
@@ -72,20 +64,64 @@ class Metrics:
         """A request was refused whole."""
         self._refused.labels(str(status)).inc()
 
+    def outflow(self, title: str, cause: str, kinds: Iterable[str], infix: str = "") -> Outflow:
+        """The figures of one destination, whose series are `event_collector_<infix>…`."""
+        return Outflow(self._registry, self._rejected, title, cause, kinds, f"{_NAME}_{infix}")
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+class Outflow:
+    """The figures of one destination.
+
+    Args:
+        registry: what is scraped.
+        rejected: the dead letters, by kind and cause.
+        title: what the destination is called.
+        cause: of the dead letters that it leads to.
+        kinds: what it takes; the series of each are made, so that the first event of it is an increase.
+        prefix: what its series' names begin with.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        rejected: Counter,
+        title: str,
+        cause: str,
+        kinds: Iterable[str],
+        prefix: str,
+    ) -> None:
+        of = registry
+        self.cause: Final = cause
+        self._rejected = rejected
+        self._queue = Gauge(f"{prefix}queue_events", f"Events that {title} does not have yet.", registry=of)
+        self._queue_bytes = Gauge(f"{prefix}queue_bytes", "Bytes of them.", registry=of)
+        self._forwarded = Counter(f"{prefix}events_forwarded", f"Events that {title} took.", ["kind"], registry=of)
+        self._failures = Counter(f"{prefix}forward_failures", f"Inserts that {title} did not take.", registry=of)
+        self._last = Gauge(
+            f"{prefix}last_forward_timestamp_seconds", f"When {title} last took events; 0: never.", registry=of
+        )
+        for kind in kinds:
+            self._forwarded.labels(kind)
+            self._rejected.labels(kind, cause)
+
     def queue(self, events: int, size_bytes: int) -> None:
         """What waits to be sent."""
         self._queue.set(events)
         self._queue_bytes.set(size_bytes)
 
     def forwarded(self, kind: str, count: int, wall: float) -> None:
-        """ClickHouse took events at this instant (Unix seconds)."""
+        """The destination took events at this instant (Unix seconds)."""
         self._forwarded.labels(kind).inc(count)
         self._last.set(wall)
 
-    def forward_failed(self) -> None:
-        """ClickHouse did not take an insert."""
-        self._failures.inc()
+    def refused(self, kind: str, count: int) -> None:
+        """The destination will never take these events, and they became dead letters."""
+        self._rejected.labels(kind, self.cause).inc(count)
 
-    def exposition(self) -> bytes:
-        """Everything, in Prometheus's text format."""
-        return generate_latest(self._registry)
+    def failed(self) -> None:
+        """The destination did not take an insert."""
+        self._failures.inc()

@@ -109,6 +109,11 @@ def _compiled(path: Path) -> jsonschema_rs.Draft202012Validator:
         raise UsageError(f"{path}:1:1: this is not a JSON Schema", seen=str(error).splitlines()[0]) from None
 
 
+def identity_of(record: bytes) -> str | None:
+    """The identity of an event that was accepted, from its record."""
+    return _identity(orjson.loads(record))
+
+
 def _identity(event: Mapping[str, object]) -> str | None:
     metadata = event.get("metadata")
     sequence = metadata.get("sequence") if isinstance(metadata, dict) else None

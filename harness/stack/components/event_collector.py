@@ -16,12 +16,13 @@ from harness.stack.site import Site
 
 _MODULE = "harness.stack.collector"
 _PYTHON = "python"
+_INFLUXDB = "--influxdb.url"
 
 
 class EventCollector:
     """The collector with the team's schemas, which sends to the ClickHouse of its lane or the one that all share.
 
-    It does not need ClickHouse to be ready: what comes before waits on its disk.
+    It needs neither ClickHouse nor InfluxDB to be ready: what comes before waits on its disk.
     """
 
     kind = "event-collector"
@@ -61,6 +62,12 @@ class EventCollector:
             command.put("--clickhouse.url", f"http://{site.nowhere}/", "this run keeps no events")
         else:
             command.put("--clickhouse.url", f"http://{site.peer('clickhouse')}/", "the sandbox's ClickHouse")
+        influxdb = site.peers.get("influxdb")
+        if influxdb is None:
+            # Not nowhere: what nobody will ever take would fill the disk's share, and the collector refuse events.
+            command.drop(_INFLUXDB, why="this run keeps no time series of events")
+        elif unit is not None and any(word.partition("=")[0] == _INFLUXDB for word in unit.argv):
+            command.put(_INFLUXDB, f"http://{influxdb}/", "the sandbox's InfluxDB")
         return command.launch()
 
     async def ready(self, site: Site) -> str | None:
