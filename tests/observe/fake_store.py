@@ -54,12 +54,21 @@ class FakeStore:
             self.queries.append((await request.json())["query"])
             self.hidden = max(0, self.hidden - 1)
             return web.json_response({"count": len(self.records) - self.hidden})
+        if path.endswith("/_search") and path != "/_search":
+            return web.json_response({"hits": {"hits": self._named(await request.json())}})
         if path == "/_search":
             return web.json_response(self._page(await request.json()))
         wanted = "/_search/point_in_time" if self.product == "opensearch" else "/_pit"
         if path.endswith(wanted):
             return web.json_response({pit: "p1"})
         return web.json_response({"error": "no such way"}, status=404)
+
+    def _named(self, body: Any) -> list[dict[str, Any]]:
+        (names,) = body["query"]["bool"]["should"][0]["terms"].values()
+        visible = self.records[: len(self.records) - self.hidden]
+        self.hidden = max(0, self.hidden - 1)
+        found = [one["metadata"]["sequence"] for one in visible if one["metadata"]["sequence"] in names]
+        return [{"fields": {"metadata.sequence": [name]}} for name in found]
 
     def _page(self, body: Any) -> dict[str, Any]:
         assert body["pit"]["id"] == "p1"

@@ -72,13 +72,28 @@ async def test_the_report_names_what_was_asked(tmp_path: Path, store: FakeStore,
 
 
 async def test_what_was_announced_just_now_is_waited_for(tmp_path: Path) -> None:
-    """The store shows the last records at the third look; without waiting they would be read before."""
+    """The store shows the last records at the fourth look; without waiting they would be read before."""
     manifests, records = written(tmp_path, 10, ago=0)
     store = FakeStore(records, hidden=3)
     async with serving(store) as address:
         event = of_source(await audited(address, manifests))
     assert event.fates == Fates(written=10, in_time=10)
-    assert store.requests.count("POST /logs-*/_count") == 3
+    assert store.requests.count("POST /logs-*/_count") == 1
+    assert store.requests.count("POST /logs-*/_search") == 3
+
+
+async def test_nobody_waits_for_what_was_lost_long_ago(tmp_path: Path) -> None:
+    """One of 70 s ago is missing for ever, those of just now are all there: the store is read at the first look."""
+    now = time.time()
+    records = [record(number, at=now - (70 if number <= 5 else 0)) for number in range(1, 11)]
+    instants = [now - (70 if number <= 5 else 0) for number in range(1, 11)]
+    write_manifest(tmp_path / "manifests", map(announced, records, instants))
+    there = [orjson.loads(stored(one, at + 0.5)) for one, at in zip(records[1:], instants[1:], strict=True)]
+    store = FakeStore(there)
+    async with serving(store) as address:
+        event = of_source(await audited(address, tmp_path / "manifests"))
+    assert event.fates == Fates(written=10, in_time=9, lost=1)
+    assert store.requests.count("POST /logs-*/_search") == 1
 
 
 async def test_waiting_ends_with_the_allowance(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class Behind(FakeStore):
     looks: int = 0
 
     async def _answer(self, request: web.Request) -> web.Response:
-        if request.path.endswith("/_count"):
+        if request.path.endswith(("/_count", "*/_search")):
             self.looks += 1
             if not self.frozen:
                 self.records = [*self.records, self.written()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,9 @@ from harness.model.audit import AuditEvent, FaultWindow, RecordsNotAudited
 from harness.model.records import RecordSchema
 from harness.model.stack import Address
 from harness.observe.records.auditing import Store, audit_read, manifests_of
+from harness.observe.records.awaiting import await_all
 from harness.observe.records.settings import NEVER
-from harness.observe.records.store import announced_in, await_all, question, read_pages
+from harness.observe.records.store import question, read_pages
 from harness.stack.search import Credentials, Search
 
 _PRODUCTS = {"opensearch": "OpenSearch", "elasticsearch": "Elasticsearch"}
@@ -101,8 +100,7 @@ async def look_at(
             await search.product()
             asked = await question(search, look.index_pattern, schemas, look.run)
             if look.wait:
-                expected, last_at = await asyncio.to_thread(announced_in, manifests)
-                await await_all(search, asked, expected, min(last_at, time.time()))
+                await await_all(search, asked, manifests)
             read = await read_pages(search, asked, schemas, spool)
         product = _PRODUCTS[read.product.name]
         stands_in = {"for": _PRODUCTS.get(look.means, look.means), "is": product}

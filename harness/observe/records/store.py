@@ -6,7 +6,6 @@ search when it was opened: that instant stands before each record.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,6 @@ from typing import Any, Final
 import orjson
 
 from harness.errors import StackError, UsageError
-from harness.model.audit import ALLOWANCE_SECONDS
 from harness.model.records import WITHDRAWN, RecordSchema, announced_from
 from harness.model.time import parse_duration
 from harness.observe.records.partition import chunks
@@ -26,11 +24,8 @@ from harness.stack.search import Product, Search
 PAGE: Final = 5000
 """Records a page: some megabytes, and below the limit that these stores set by default."""
 
-POLL_SECONDS: Final = 0.5
-
 _KEEP_ALIVE = "2m"
 _INGESTED = "event.ingested"
-_MARGIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,42 +170,6 @@ async def _refresh_seconds(search: Search, index: str) -> float:
         except ValueError:
             return math.inf  # -1: it refreshes when it is told, and nobody knows when
     return max(longest, 1.0) if not answer else longest
-
-
-async def await_all(
-    search: Search,
-    asked: Question,
-    expected: int,
-    last_at: float,
-    *,
-    allowance_seconds: float = ALLOWANCE_SECONDS,
-) -> int:
-    """Waits until the store has as many of these records as were announced, or their allowance is over.
-
-    Args:
-        search: the store.
-        asked: which records.
-        expected: how many were announced.
-        last_at: when the last of them was announced, Unix seconds.
-        allowance_seconds: how long a record may take.
-
-    Returns:
-        How many it has.
-    """
-    deadline = last_at + allowance_seconds + _MARGIN_SECONDS
-    while True:
-        try:
-            what = f"The store at {search.address} does not count its records"
-            counted = int(
-                (await search.done("POST", f"/{asked.index}/_count", {"query": asked.query()}, what=what))["count"]
-            )
-        except StackError:
-            if time.time() >= deadline:
-                raise
-            counted = 0
-        if counted >= expected or time.time() >= deadline:
-            return counted
-        await asyncio.sleep(min(POLL_SECONDS, max(0.0, deadline - time.time())))
 
 
 def announced_in(manifests: Iterable[Path]) -> tuple[int, float]:
