@@ -1,11 +1,11 @@
-"""A small real way of records: the emitter, Filebeat and the store, with everything that is announced in manifests."""
+"""A small real way of records, from their writer into their store, with everything that is announced in manifests."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from harness.errors import FaultError
 from harness.model.audit import AuditEvent, FaultWindow
 from harness.model.episodes import EpisodeBegan, EpisodeEnded
 from harness.model.events import Event, Payload
+from harness.model.records import RecordSchema
 from harness.model.stack import SHARED, Artifact
 from harness.observe.records.of_store import audit_store
 from harness.policy.rewire.rewiring import rewire
@@ -25,6 +26,8 @@ from harness.stack.guard import Guard
 from harness.stack.layout import lay_out
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.stack import Stack
+
+EVENTS = ("user", "business", "security", "performance")
 
 
 @dataclasses.dataclass
@@ -38,15 +41,16 @@ class Flow:
     policies_kinds: Mapping[str, str]
     began: float
     run: str
-    schemas: tuple[object, ...]
+    schemas: tuple[RecordSchema, ...]
 
     def way(self) -> Way:
         """The control of an episode."""
-        folder = self.stack.layout.site("system").data / "logs"
+        emitter = self.policies_kinds.get("emitter")
+        folder = self.stack.layout.site(emitter).data / "logs" if emitter else None
         return Way(self.stack.lane(SHARED), self.policies_kinds, folder, "community-platform-*")
 
-    async def audited(self) -> tuple[AuditEvent, ...]:
-        """What became of the records, by episode."""
+    def windows(self) -> tuple[FaultWindow, ...]:
+        """The episodes, each from its beginning until records flowed again."""
         windows: dict[str, FaultWindow] = {}
         for at, payload in self.told:
             match payload:
@@ -56,15 +60,19 @@ class Flow:
                     windows[name] = dataclasses.replace(windows[name], until_at=at)
                 case _:
                     pass
+        return tuple(windows.values())
+
+    async def audited(self) -> tuple[AuditEvent, ...]:
+        """What became of the records of logs, by episode."""
         return await audit_store(
             self.stack.layout.site("elasticsearch").address,
-            self.schemas,  # type: ignore[arg-type]
+            self.schemas,
             self.folder / "manifests",
             index_pattern="community-platform-*",
             since=self.began,
             until=time.time(),
             run=self.run,
-            windows=tuple(windows.values()),
+            windows=self.windows(),
         )
 
     def ledger(self, *more: Payload) -> list[Event]:
@@ -94,13 +102,15 @@ async def _nobody(*_: object) -> None:
 
 @asynccontextmanager
 async def flowing(
-    folder: Path, artifacts: Mapping[str, Artifact], edit: Callable[[Path], None] = lambda _: None
+    folder: Path,
+    artifacts: Mapping[str, Artifact],
+    edit: Callable[[Path], None] = lambda _: None,
+    kinds: Collection[str] = ("elasticsearch", "filebeat", "emitter"),
 ) -> AsyncIterator[Flow]:
-    """The emitter, Filebeat and the store, up; `edit` changes the policies before."""
+    """The emitter, Filebeat and the store, or other kinds of component, up; `edit` changes the policies before."""
     root = folder_with_search(folder)
     edit(root)
     policies = loaded(root)
-    kinds = ("elasticsearch", "filebeat", "emitter")
     parts = tuple(one for one in policies.components if one.kind in kinds)
     policies = dataclasses.replace(policies, components=parts)
     told: list[tuple[float, Payload]] = []
@@ -119,10 +129,11 @@ async def flowing(
         )
         began = time.time()
         async with Stack(layout, ProcessRuntime(guard), lambda event: told.append((time.time(), event))) as stack:
-            shut = asyncio.create_task(_shut(stack))
+            shut = asyncio.create_task(_shut(stack)) if "elasticsearch" in kinds else None
             await stack.up(rewire(policies, layout.sandbox(())).files, deadline_seconds=120)
-            await shut
-            await stack.lane(SHARED).restore("elasticsearch")
+            if shut is not None:
+                await shut
+                await stack.lane(SHARED).restore("elasticsearch")
             with Journal.open(folder / "undo.jsonl") as journal:
                 world = Surroundings(
                     faults={},
@@ -134,5 +145,6 @@ async def flowing(
                     quiet=None,  # type: ignore[arg-type]
                 )
                 names = {one.kind: one.name for one in parts}
-                system = tuple(one for one in policies.records if one.source == "system")
-                yield Flow(stack, folder, told, world, names, began, guard.run, system)
+                sources = ("system",) if "emitter" in kinds else EVENTS
+                schemas = tuple(one for one in policies.records if one.source in sources)
+                yield Flow(stack, folder, told, world, names, began, guard.run, schemas)
