@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import orjson
@@ -73,10 +74,15 @@ async def some_points(mood: str = "well") -> AsyncIterator[Points]:
         await runner.cleanup()
 
 
+async def health(collector: Collector) -> dict[str, Any]:
+    """What a collector says of itself."""
+    async with collector.session.get(f"http://127.0.0.1:{collector.port}/health") as answer:
+        return dict(await answer.json())
+
+
 async def waiting_for_influxdb(collector: Collector) -> int:
     """How many events a collector says that InfluxDB does not have yet."""
-    async with collector.session.get(f"http://127.0.0.1:{collector.port}/health") as answer:
-        return int((await answer.json())["waiting_by_destination"]["influxdb"])
+    return int((await health(collector))["waiting_by_destination"]["influxdb"])
 
 
 async def written(collector: Collector) -> None:
@@ -93,6 +99,13 @@ async def rows(url: str, database: str, query: str) -> list[list[object]]:
         [result] = (await answer.json())["results"]
     assert "error" not in result, result
     return list(result["series"][0]["values"]) if "series" in result else []
+
+
+async def statement(url: str, query: str) -> None:
+    """Has the real InfluxDB do something."""
+    async with aiohttp.ClientSession() as session, session.post(f"{url}query", data={"q": query}) as answer:
+        assert answer.status == 200
+        assert "error" not in await answer.text()
 
 
 async def standing(url: str, database: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from event_doubles import COLLECTOR, DEADLINE_SECONDS, HASTY, a_collector, a_store, event, named
-from influx_doubles import rows, standing, waiting_for_influxdb, written
+from influx_doubles import health, rows, standing, statement, waiting_for_influxdb, written
 from stack_doubles import until
 
 from harness.drive.keeping.ground import Ground
@@ -226,3 +226,21 @@ async def test_influxdb_down_for_a_while(tmp_path: Path, influx: Influx, program
     assert (failures > 0) is not loses
     expected = before if loses else [*before, *meanwhile]
     assert await standing(influx.url, "performance") == sorted(named(expected))
+
+
+async def test_a_database_that_is_missing_is_waited_for(tmp_path: Path, influx: Influx) -> None:
+    """It is trouble of InfluxDB's and none of the events': no dead letter, and all of them once somebody makes it."""
+    events = [at(n) for n in range(20)]
+    await statement(influx.url, "DROP DATABASE performance")
+    async with a_store() as store, a_collector(tmp_path / "s", store.url, f"--influxdb.url={influx.url}") as collector:
+        await collector.post([*events, at(20, "user")])
+        await collector.emptied()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while "database not found" not in (await health(collector))["influxdb"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert await waiting_for_influxdb(collector) == 21
+        await statement(influx.url, "CREATE DATABASE performance")
+        await written(collector)
+        assert collector.letters() == []
+    assert await standing(influx.url, "performance") == sorted(named(events))
+    assert len(await standing(influx.url, "user_activity")) == 1

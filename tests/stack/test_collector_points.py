@@ -6,11 +6,10 @@ import asyncio
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 from event_doubles import DEADLINE_SECONDS, Collector, a_collector, a_store, event, named
-from influx_doubles import some_points, waiting_for_influxdb, written
+from influx_doubles import health, some_points, waiting_for_influxdb, written
 from stack_doubles import until
 
 from harness.stack.collector.outlets import Kept, Outlet
@@ -166,12 +165,6 @@ class TestOutlets:
 def both(store: str, points: str) -> tuple[str, str]:
     """The flags of a collector with two destinations: the address of the first, and the flag of the second."""
     return store, f"--influxdb.url={points}"
-
-
-async def health(collector: Collector) -> dict[str, Any]:
-    """What the collector says of itself."""
-    async with collector.session.get(f"http://127.0.0.1:{collector.port}/health") as answer:
-        return dict(await answer.json())
 
 
 async def refused_beyond_the_share(collector: Collector) -> tuple[int, str]:
