@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from lane_doubles import UntouchedLane
@@ -19,6 +20,7 @@ from harness.drive.journal import Journal
 from harness.drive.look import Look
 from harness.drive.plan.episodes import PHASE, plan_episodes
 from harness.drive.records import RecordFault, Way, way_of
+from harness.drive.records.parts import LATE_SECONDS, LOOK_SECONDS, unread, why_unread
 from harness.drive.records.registry import RECORD_FAULTS
 from harness.drive.surroundings import Limits, Surroundings
 from harness.errors import FaultError, StackError
@@ -29,10 +31,14 @@ from harness.model.plan import Profile
 from harness.model.policy import RecordDrill
 from harness.model.source import Span
 from harness.model.stack import SHARED, Address, Lane
+from harness.model.time import parse_duration
 from harness.model.verdicts import EpisodeVerdict, Verdict
+from harness.observe.starvation import LOOP_LAG_SECONDS
+from harness.stack.emitter.app import DEFAULT_PER_SECOND, TICK_SECONDS
 from harness.verdict.episodes import judge_episodes
 from harness.verdict.record import record
 
+POLICIES = Path(__file__).parents[2] / "policies"
 KINDS = {"elasticsearch", "filebeat", "emitter", "clickhouse", "event-collector"}
 SCHEMAS = {"logs/system.schema.json": "system", "logs/error.schema.json": "error", "events/user.schema.json": "user"}
 TRAITS = [fault.traits for fault in RECORD_FAULTS]
@@ -92,6 +98,51 @@ class TestPlan:
         assert "store-down" not in plans(Profile.GATE, RecordDrill("store-down", None, None, "", True, SPAN))
         assert Promise(lost=3).allowed(1000) == 3
         assert Promise(lost=3, ratio=0.01).allowed(1000) == 10
+
+
+class TestUnread:
+    """What an emptied log may cost follows from how often the shipper looks and how fast the log grows."""
+
+    @pytest.mark.parametrize(
+        ("per_second", "looks_apart", "most"),
+        [(5, 0.25, 7), (5, 10, 56), (100, 0.25, 131), (0, 0.25, 1), (5, 0, 6)],
+        ids=["as shipped", "a shipper that looks seldom", "a busy writer", "nobody writes", "a look at every instant"],
+    )
+    def test_the_most_follows_from_both(self, per_second: float, looks_apart: float, most: int) -> None:
+        """More with a longer time between looks, more with a higher rate; the sentence has the same figures."""
+        assert unread(per_second, looks_apart) == most
+        sum_of = (
+            f"times {per_second:g} records a second, are {per_second * (looks_apart + LATE_SECONDS + 0.05):g}, and one"
+        )
+        assert sum_of in why_unread(per_second, looks_apart)
+        assert f"{looks_apart:g} s between two looks" in why_unread(per_second, looks_apart)
+
+    @given(st.floats(0.1, 1000), st.floats(0, 10), st.floats(0, 1))
+    def test_no_instant_has_more(self, per_second: float, looks_apart: float, phase: float) -> None:
+        """Whenever within its own beat the writer is met: what is due in that span, held back by one tick at most."""
+        span = looks_apart + LATE_SECONDS + TICK_SECONDS
+        due = int(span * per_second + phase) - int(phase)  # as the emitter counts
+        assert due <= unread(per_second, looks_apart)
+
+    def test_the_inputs_are_the_shipped_ones(self) -> None:
+        """The shipper's settings for the system log, the unit's rate, and the limit of the house for a late machine."""
+        [shipped] = [
+            one
+            for one in yaml.safe_load((POLICIES / "filebeat.yml").read_text())["filebeat.inputs"]
+            if one["fields"]["log"] == "system"
+        ]
+        looks = [parse_duration(shipped[name]).total_seconds() for name in ("scan_frequency", "max_backoff", "backoff")]
+        assert max(looks) == LOOK_SECONDS
+        unit = (POLICIES / "units" / "system.service").read_text()
+        assert f"Environment=RECORDS_PER_SECOND={DEFAULT_PER_SECOND:g}\n" in unit
+        assert LATE_SECONDS == LOOP_LAG_SECONDS
+
+    def test_a_copy_keeps_what_an_emptied_log_does_not(self) -> None:
+        """Emptied without a copy it may cost what was not read; copied before, nothing."""
+        promises = {one.fault: one.promise for one in TRAITS}
+        assert promises["log-truncated"].lost == unread(DEFAULT_PER_SECOND, LOOK_SECONDS)
+        assert promises["log-truncated"].why == why_unread(DEFAULT_PER_SECOND, LOOK_SECONDS)
+        assert promises["log-copy-truncated"] == Promise()
 
 
 class Lane1(UntouchedLane):

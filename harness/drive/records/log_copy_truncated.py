@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from harness.drive.records import Look, Promise, Way
+from harness.drive.records import Look, Way
 from harness.drive.records.parts import LOG, Mishap, asides, befall
 
 
 class LogCopyTruncated(Mishap):
-    """`logrotate` with `copytruncate`."""
+    """`logrotate` with `copytruncate`.
+
+    What the shipper has not read stands in the copy, whose name its paths match. Only what is written between the copy
+    and the emptying is in no file: the emitter's rate times no time at all, for it writes nothing meanwhile.
+    """
 
     id = "log-copy-truncated"
     summary = "The system log is copied and emptied, as logrotate does with `copytruncate`."
     done = "copied and emptied"
     effect = "one more file stands beside a log that is shorter than before"
-    promise = Promise(
-        lost=10,
-        why="what is written between the shipper's last look (at most 250 ms ago) and the emptying is in no file",
-    )
 
     async def befall(self, way: Way) -> None:
         """Copies and empties."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from harness.drive.records import Look, Promise, Way
-from harness.drive.records.parts import LOG, Mishap, befall
+from harness.drive.records.parts import LOG, LOOK_SECONDS, Mishap, befall, unread, why_unread
+from harness.stack.emitter.app import DEFAULT_PER_SECOND
 
 
 class LogTruncated(Mishap):
@@ -13,9 +14,7 @@ class LogTruncated(Mishap):
     summary = "The system log is emptied, and no copy is kept."
     done = "emptied"
     effect = "the log is shorter than before"
-    promise = Promise(
-        lost=10, why="what the shipper has not read since its last look (at most 250 ms ago) is in no file"
-    )
+    promise = Promise(lost=unread(DEFAULT_PER_SECOND, LOOK_SECONDS), why=why_unread(DEFAULT_PER_SECOND, LOOK_SECONDS))
 
     async def befall(self, way: Way) -> None:
         """Empties it."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import abstractmethod
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from harness.drive.faults import LaneControl
 from harness.drive.look import Look, answers
@@ -14,6 +15,14 @@ from harness.drive.monitoring import silenced
 from harness.drive.records import SYSTEM, RecordFault, Way, way_of
 from harness.drive.records.asking import HEALTH, befall, emitter_works, logs_flow, store_works, written
 from harness.errors import FaultError
+from harness.stack.emitter.app import TICK_SECONDS
+
+LOOK_SECONDS: Final = 0.25
+"""The longest time between two looks of the shipper at the system log, by `scan_frequency` and `max_backoff` of the
+shipped filebeat.yml."""
+
+LATE_SECONDS: Final = 1.0
+"""By how much a look may be late on a busy machine: beyond that the harness calls itself starved."""
 
 STATS = "/stats"
 """What Filebeat answers while its inputs are up."""
@@ -108,6 +117,26 @@ class Mishap(LogFault):
         return await emitter_works(way_of(control))
 
 
+def unread(per_second: float, looks_apart_seconds: float) -> int:
+    """The most records of a log that its shipper may not have read when nobody expects it.
+
+    Args:
+        per_second: records that are written a second.
+        looks_apart_seconds: the longest time between two looks of the shipper.
+    """
+    return math.floor(per_second * (looks_apart_seconds + LATE_SECONDS + TICK_SECONDS)) + 1
+
+
+def why_unread(per_second: float, looks_apart_seconds: float) -> str:
+    """The arithmetic of `unread`, in words."""
+    span = looks_apart_seconds + LATE_SECONDS + TICK_SECONDS
+    return (
+        "what the shipper has not read since its last look is in no file: "
+        f"{looks_apart_seconds:g} s between two looks, {LATE_SECONDS:g} s by which a busy machine may be late and {TICK_SECONDS:g} s between two writes, "
+        f"times {per_second:g} records a second, are {span * per_second:g}, and one that is written at that instant"
+    )
+
+
 LOG = "system.log"
 """What the emitter writes."""
 
@@ -126,7 +155,9 @@ def since_noted(way: Way) -> bytes:
 
 __all__ = [
     "HEALTH",
+    "LATE_SECONDS",
     "LOG",
+    "LOOK_SECONDS",
     "STATS",
     "LogFault",
     "Mishap",
@@ -135,4 +166,6 @@ __all__ = [
     "asides",
     "befall",
     "since_noted",
+    "unread",
+    "why_unread",
 ]

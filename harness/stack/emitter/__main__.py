@@ -19,11 +19,10 @@ from typing import Final
 from aiohttp import web
 
 from harness.errors import AddressTaken, HarnessError, UsageError
-from harness.stack.emitter.app import Emitter
+from harness.stack.emitter.app import DEFAULT_PER_SECOND, Emitter
 from harness.stack.emitter.log import Announcing, SystemLog
 
 SHUTDOWN_SECONDS: Final = 0.1
-DEFAULT_PER_SECOND: Final = "5"
 MOST_PER_SECOND: Final = 100_000
 
 
@@ -47,7 +46,7 @@ class Settings:
         host, _, port = _needed(environ, "LISTEN").rpartition(":")
         if not host or not port.isdecimal() or int(port) >= 65536:
             raise UsageError("LISTEN is not an address", expected="HOST:PORT", seen=environ["LISTEN"])
-        text = environ.get("RECORDS_PER_SECOND", DEFAULT_PER_SECOND)
+        text = environ.get("RECORDS_PER_SECOND", f"{DEFAULT_PER_SECOND:g}")
         try:
             per_second = float(text)
         except ValueError:

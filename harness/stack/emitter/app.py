@@ -13,6 +13,9 @@ from harness.errors import UsageError
 from harness.stack.emitter.log import SystemLog
 from harness.stack.emitter.mishaps import asked
 
+DEFAULT_PER_SECOND: Final = 5.0
+"""Ordinary records a second, where nobody says how many."""
+
 TICK_SECONDS: Final = 0.05
 """Between two looks at how many records are due."""
 
