@@ -111,10 +111,8 @@ class TestUnread:
     def test_the_most_follows_from_both(self, per_second: float, looks_apart: float, most: int) -> None:
         """More with a longer time between looks, more with a higher rate; the sentence has the same figures."""
         assert unread(per_second, looks_apart) == most
-        sum_of = (
-            f"times {per_second:g} records a second, are {per_second * (looks_apart + LATE_SECONDS + 0.05):g}, and one"
-        )
-        assert sum_of in why_unread(per_second, looks_apart)
+        due = per_second * (looks_apart + LATE_SECONDS + TICK_SECONDS)
+        assert f"times {per_second:g} records a second, are {due:g}, and one" in why_unread(per_second, looks_apart)
         assert f"{looks_apart:g} s between two looks" in why_unread(per_second, looks_apart)
 
     @given(st.floats(0.1, 1000), st.floats(0, 10), st.floats(0, 1))

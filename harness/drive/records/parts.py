@@ -132,7 +132,8 @@ def why_unread(per_second: float, looks_apart_seconds: float) -> str:
     span = looks_apart_seconds + LATE_SECONDS + TICK_SECONDS
     return (
         "what the shipper has not read since its last look is in no file: "
-        f"{looks_apart_seconds:g} s between two looks, {LATE_SECONDS:g} s by which a busy machine may be late and {TICK_SECONDS:g} s between two writes, "
+        f"{looks_apart_seconds:g} s between two looks, {LATE_SECONDS:g} s by which a busy machine may be late "
+        f"and {TICK_SECONDS:g} s between two writes, "
         f"times {per_second:g} records a second, are {span * per_second:g}, and one that is written at that instant"
     )
 
