@@ -29,12 +29,15 @@ from harness.model.plan import Reach
 from harness.model.policy import RECORD_KINDS, Policies
 from harness.model.records import MANIFESTS, RecordSchema
 from harness.model.searching import SearchEvent
+from harness.model.series import SeriesCompared
 from harness.model.stack import SHARED, Address, Artifact
 from harness.observe.records.archiving import try_archive
 from harness.observe.records.of_clickhouse import audit_events
 from harness.observe.records.of_store import audit_store
 from harness.observe.records.searching import try_searches
 from harness.observe.records.tailing import try_tail
+from harness.observe.series.compare import STORE as SERIES_STORE
+from harness.observe.series.compare import Ends, compare_series
 from harness.stack.components.registry import component_of
 from harness.stack.guard import Guard
 from harness.stack.layout import artifacts_needed
@@ -201,7 +204,7 @@ class Bookkeeping:
 
     async def audit(self, stack: Stack) -> None:
         """Holds every record that was announced until now against its store; what cannot be is told with its reason."""
-        asked = {one.kind for one in self._asked.components}
+        asked, ended_at = {one.kind for one in self._asked.components}, time.time()
         for writer in self._provided.policies.components:
             if writer.kind == "emitter":
                 await stack.lane(SHARED).freeze(writer.name)  # who still writes can never be found whole
@@ -213,6 +216,8 @@ class Bookkeeping:
                 self._write(tried)
         if "clickhouse" in asked:
             for told in await self._events(stack):
+        async for compared in self._series(stack, ended_at):
+            self._write(compared)
                 self._write(told)
 
     async def _logs(self, stack: Stack) -> tuple[AuditEvent, ...]:
@@ -274,6 +279,23 @@ class Bookkeeping:
             windows=tuple(self._windows.values()),
             seed=self._seed,
         )
+    def _series(self, stack: Stack, until: float) -> AsyncIterator[SeriesCompared]:
+        """The classes of time series, where an InfluxDB is asked for."""
+        shared = {one.kind: one.name for one in self._provided.policies.components if not one.per_lane}
+        return compare_series(
+            self._asked,
+            Ends(
+                {kind: stack.layout.site(name).address for kind, name in shared.items()},
+                self._provided.why_not.get(SERIES_STORE, ""),
+                _database(self._asked),
+                self.manifests,
+                self._run,
+                self._since,
+                until,
+                self._seed,
+            ),
+        )
+
 
     async def _keep(self, runtime: Runtime, guard: Guard, cache: Path, sizes: Sizes) -> None:
         if not any(one.kind in RECORD_KINDS for one in self._asked.components):
@@ -305,7 +327,7 @@ def _sources(policies: Policies, kinds: set[str]) -> tuple[RecordSchema, ...]:
 
 def _database(policies: Policies) -> str:
     """Where the collector of these policies keeps events, as its unit says."""
-    unit = next(one.unit for one in policies.components if one.kind == _EVENT_KINDS[0])
+    unit = next((one.unit for one in policies.components if one.kind == _EVENT_KINDS[0]), None)
     argv = () if unit is None else unit.argv
     for flag, following in zip(argv, (*argv[1:], ""), strict=True):
         name, _, value = flag.partition("=")

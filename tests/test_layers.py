@@ -46,7 +46,7 @@ SHARED = {
         "trust",
     },
     "verdict/targets": {"registry"},
-    "report": {"audited", "searched", "timeline", "recorded", "registry"},
+    "report": {"audited", "compared", "searched", "timeline", "recorded", "registry"},
 }
 PURE = ("model", "policy/rewire", "policy/translate", "drive/plan", "verdict")
 IMPURE = {

@@ -21,6 +21,7 @@ from harness.model.plan import Injection, Stage
 from harness.model.policy import Target
 from harness.model.scenes import SceneEvent
 from harness.model.searching import SearchEvent
+from harness.model.series import SeriesCompared
 from harness.model.stack import ComponentReport, Difference
 
 
@@ -397,6 +398,7 @@ Payload = (
     | RetentionProbed
     | RestoreDrilled
     | SearchEvent
+    | SeriesCompared
     | RunEnded
 )
 """Every kind of event; the ledger's codec is derived from this union."""

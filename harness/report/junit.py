@@ -24,6 +24,7 @@ from harness.model.verdicts import (
 )
 from harness.report.timeline import trail
 from harness.verdict.record import Record, record
+from harness.verdict.series import sentence, verdict_of
 
 # XML 1.0 has no way to write these, not even escaped; a message's own words may hold them.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -76,6 +77,8 @@ def _cases(judgement: Judgement, told: Record) -> Iterator[TestCase]:
         yield _control(control)
     for scene in judgement.scenes:
         yield _scene(scene)
+    for one in told.series:
+        yield _judged(_case("series", one.of_class, one.seconds), verdict_of(one, told), sentence(one, told), one.error)
     yield _run(judgement)
 
 

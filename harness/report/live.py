@@ -39,6 +39,8 @@ from harness.model.keeping import RestoreDrilled, RetentionProbed
 from harness.model.plan import Injection
 from harness.model.scenes import SceneDid, SceneEnded, SceneStarted
 from harness.model.searching import ArchiveTried, SearchTried, TailTried
+from harness.model.series import SeriesCompared
+from harness.report import compared
 from harness.report.searched import archive_sentence, sentence, tail_sentence
 
 _FALLBACK_COLUMNS = 80
@@ -216,6 +218,8 @@ def _record_line(payload: Payload | None) -> str:
             return archive_sentence(archive)
         case TailTried() as tail:
             return tail_sentence(tail)
+        case SeriesCompared() as series:
+            return compared.sentence(series)
         case RecordsNotAudited() as gap:
             return f"audit  {gap.source or 'records'} not audited: {gap.why.splitlines()[0]}"
         case RetentionProbed(error=error) as probed:

@@ -24,6 +24,7 @@ from harness.model.verdicts import (
     TargetVerdict,
 )
 from harness.report.audited import audit_json
+from harness.report.compared import series_json
 from harness.report.searched import archives_json, searches_json, tails_json
 from harness.verdict.record import record
 from harness.verdict.trials import FAILED, UNJUDGED
@@ -82,6 +83,7 @@ def summary(judgement: Judgement, events: Iterable[Event]) -> dict[str, Json]:
         "searches": searches_json(told),
         "archives": archives_json(told),
         "tails": tails_json(told),
+        "series": series_json(told),
         "findings": [_finding(finding) for finding in told.findings],
         "rewired": [_difference(difference) for difference in told.differences],
         "components": _components(told.components),

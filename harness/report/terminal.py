@@ -27,7 +27,7 @@ from harness.model.verdicts import (
     TargetVerdict,
     Verdict,
 )
-from harness.report import audited, searched
+from harness.report import audited, compared, searched
 from harness.report.timeline import trail
 from harness.verdict.record import Record, record
 
@@ -241,13 +241,15 @@ def _audits(told: Record) -> Iterator[RenderableType]:
         ("records", audited.COLUMNS, audited.rows(told.audits)),
         ("what faults cost", audited.FAULT_COLUMNS, audited.fault_rows(told.audits)),
         ("searches", searched.COLUMNS, searched.rows(told)),
+        ("time series in InfluxDB", compared.COLUMNS, compared.rows(told)),
     ):
         if rows:
             table = _table(title, *columns)
             for row in rows:
                 table.add_row(*row)
             yield table
-    for remark in (*audited.remarks(told.audits, told.not_audited), *searched.remarks(told)):
+    remarks = (*audited.remarks(told.audits, told.not_audited), *searched.remarks(told), *compared.remarks(told))
+    for remark in remarks:
         yield Text(f"- {remark}")
 
 

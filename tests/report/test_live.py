@@ -59,6 +59,7 @@ from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclare
 from harness.model.plan import Control, Stage
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
 from harness.model.searching import ArchiveTried, SearchTried, TailTried
+from harness.model.series import SeriesCompared
 from harness.model.source import Span
 from harness.model.stack import ComponentReport, Difference
 from harness.report.live import LiveProgress
@@ -170,6 +171,11 @@ SHOWN: list[tuple[Payload, str]] = [
         "tail  level=ERROR: 4 of 5 delivered, 0 twice, 0 foreign; delay p50, max 0.50, 1.25 s",
     ),
     (TailTried("all", error="died\n  seen: x"), "tail  all not tried: died"),
+    (
+        SeriesCompared("metrics", series=250, expected=9, found=7, missing=1, differing=1),
+        "series  metrics: 7 of 9 samples of 250 series found, 1 missing, 1 differing",
+    ),
+    (SeriesCompared("metrics", error="died\n  seen: x"), "series  metrics not compared: died"),
     (ScenePlanned(SCENE), ""),
     (SceneLeftOut("repeated", "no drill"), ""),
     (SceneStarted("grouped", "lane-01"), "scene  grouped begins in lane-01"),

@@ -9,7 +9,9 @@ from typing import Final
 from harness.model.audit import Fates, RecordsAudited, RecordsNotAudited
 from harness.model.plan import Profile
 from harness.model.policy import Target
+from harness.model.series import EVENT_CLASSES
 from harness.model.verdicts import TargetVerdict, Verdict
+from harness.verdict.series import judge_series, worst
 from harness.verdict.statistics import at_least
 from harness.verdict.targets import SMOKE_CLAIMS_NOTHING, Sample
 
@@ -26,9 +28,14 @@ class LogsCollected:
     id: str = "logs-collected"
 
     def judge(self, target: Target, sample: Sample) -> TargetVerdict:
-        """Green when the share over all sources is at the objective and each source's control was counted exactly."""
+        """Green when the share over all sources is at the objective and each source's control was counted exactly.
+
+        Where events are written into InfluxDB as well, each must be there, too.
+        """
         record = sample.record
         verdict, claim = judge_audits(record.audits, record.not_audited, target.objective)
+        kept, sentence = judge_series(record, EVENT_CLASSES)
+        verdict, claim = worst(verdict, kept), "; ".join(filter(None, (claim, sentence)))
         total = sum((one.fates for one in record.audits), Fates())
         if sample.profile == Profile.SMOKE:
             verdict, claim = Verdict.INCONCLUSIVE, f"{claim}; {SMOKE_CLAIMS_NOTHING}"

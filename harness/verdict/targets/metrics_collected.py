@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from harness.model.collection import ScrapesCounted
 from harness.model.plan import Profile
 from harness.model.policy import Target
+from harness.model.series import METRICS
 from harness.model.verdicts import TargetVerdict, Verdict
 from harness.verdict.disturbances import Disturbance, disturbances, starved
 from harness.verdict.record import Record
+from harness.verdict.series import judge_series, worst
 from harness.verdict.statistics import at_least
 from harness.verdict.targets import SMOKE_CLAIMS_NOTHING, Sample
 
@@ -22,7 +24,8 @@ class MetricsCollected:
 
     A slot that was lost while a fault of ours was in place in its lane is excluded, and counted by that fault. Because
     such a slot may have been lost for another reason, the objective must hold a second time, over those slots alone
-    during which no fault was in place.
+    during which no fault was in place. Where samples are written on into a store of time series, each that was drawn
+    must be there, too.
     """
 
     id: str = "metrics-collected"
@@ -30,7 +33,8 @@ class MetricsCollected:
     def judge(self, target: Target, sample: Sample) -> TargetVerdict:
         """Green when both shares are at the objective.
 
-        Unverified when nothing could be counted outside of faults, or a lane was never there to be scraped.
+        Unverified when nothing could be counted outside of faults, or a lane was never there to be scraped. Red as well
+        when a sample was lost on its way into InfluxDB, however few.
         """
         record = sample.record
         counts = _count(record)
@@ -48,6 +52,8 @@ class MetricsCollected:
         claim = _claim(record, counts) if counts.slots else ""
         if why:
             claim = f"{why}; {claim}" if claim else why
+        kept, sentence = judge_series(record, (METRICS,))
+        verdict, claim = worst(verdict, kept), "; ".join(filter(None, (claim, sentence)))
         if sample.profile == Profile.SMOKE:
             verdict, claim = Verdict.INCONCLUSIVE, f"{claim}; {SMOKE_CLAIMS_NOTHING}"
         return TargetVerdict(
