@@ -216,9 +216,9 @@ class Bookkeeping:
                 self._write(tried)
         if "clickhouse" in asked:
             for told in await self._events(stack):
+                self._write(told)
         async for compared in self._series(stack, ended_at):
             self._write(compared)
-                self._write(told)
 
     async def _logs(self, stack: Stack) -> tuple[AuditEvent, ...]:
         policies = self._provided.policies
@@ -279,6 +279,7 @@ class Bookkeeping:
             windows=tuple(self._windows.values()),
             seed=self._seed,
         )
+
     def _series(self, stack: Stack, until: float) -> AsyncIterator[SeriesCompared]:
         """The classes of time series, where an InfluxDB is asked for."""
         shared = {one.kind: one.name for one in self._provided.policies.components if not one.per_lane}
@@ -295,7 +296,6 @@ class Bookkeeping:
                 self._seed,
             ),
         )
-
 
     async def _keep(self, runtime: Runtime, guard: Guard, cache: Path, sizes: Sizes) -> None:
         if not any(one.kind in RECORD_KINDS for one in self._asked.components):

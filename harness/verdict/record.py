@@ -58,8 +58,8 @@ from harness.model.notifications import Notification, ReceivedAlert
 from harness.model.plan import Injection
 from harness.model.policy import Target
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
-from harness.model.series import SeriesCompared
 from harness.model.searching import ArchiveTried, SearchTried, TailTried
+from harness.model.series import SeriesCompared
 from harness.model.stack import Difference
 
 _READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
@@ -184,11 +184,11 @@ class Record:
     searches: tuple[SearchTried, ...] = ()
     archives: tuple[ArchiveTried, ...] = ()
     tails: tuple[TailTried, ...] = ()
+    series: tuple[SeriesCompared, ...] = ()
     episodes: tuple[EpisodeStory, ...] = ()
     episodes_left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    series: tuple[SeriesCompared, ...] = ()
     def profile(self) -> str:
         """The profile that ran; "run" where the ledger does not even say that."""
         return self.started.profile if self.started else "run"
@@ -270,11 +270,11 @@ def record(events: Iterable[Event]) -> Record:
         restores=tuple(one for one in payloads if isinstance(one, RestoreDrilled)),
         audits=tuple({one.source: one for one in payloads if isinstance(one, RecordsAudited)}.values()),
         not_audited=tuple(one for one in payloads if isinstance(one, RecordsNotAudited)),
+        series=tuple({one.of_class: one for one in payloads if isinstance(one, SeriesCompared)}.values()),
         searches=tuple(one for one in payloads if isinstance(one, SearchTried)),
         archives=tuple(one for one in payloads if isinstance(one, ArchiveTried)),
         tails=tuple(one for one in payloads if isinstance(one, TailTried)),
         episodes=tuple(_episode(one.episode, payloads) for one in payloads if isinstance(one, EpisodePlanned)),
-        series=tuple({one.of_class: one for one in payloads if isinstance(one, SeriesCompared)}.values()),
         episodes_left_out={one.fault: one.why for one in payloads if isinstance(one, EpisodeLeftOut)},
     )
 
