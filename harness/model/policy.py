@@ -259,11 +259,11 @@ class Policies:
     `nginx_files` are nginx.conf and what it includes, none where the folder has none.
     `conditions` are what the monitoring plan asks for, where the folder says it. `logs` is how logs are shipped and
     kept, None where the folder has no filebeat.yml. `record_drills` is what faults of the records' way may cost.
+    `left_out` are the addresses of components that production has and this stack does without (`without`).
     """
 
     root: Path
     prometheus_file: str
-    `left_out` are the addresses of components that production has and this stack does without (`without`).
     alertmanager_file: str
     rule_files: tuple[str, ...]
     template_files: tuple[str, ...]
@@ -284,11 +284,11 @@ class Policies:
     logs: LogPolicy | None = None
     records: tuple[RecordSchema, ...] = ()
     record_drills: tuple[RecordDrill, ...] = ()
+    left_out: frozenset[str] = frozenset()
 
     def channels_of(self, drill: Drill) -> tuple[str, ...]:
         """The channels that must hear a drill's alert: its own, or those of its priority.
 
-    left_out: frozenset[str] = frozenset()
         Raises:
             KeyError: its priority promises nothing.
         """
