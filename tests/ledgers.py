@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from harness.model.events import (
-    AlertReceived,
     ComponentReady,
     DrillDeclared,
     Event,
@@ -20,8 +19,6 @@ from harness.model.events import (
     InjectionClosed,
     InjectionPlanned,
     InjectionUnverified,
-    MessageArrived,
-    MessageInterfered,
     Payload,
     PlanClosed,
     Rewired,
@@ -34,7 +31,15 @@ from harness.model.events import (
 )
 from harness.model.findings import Finding, Severity, Subject
 from harness.model.hops import Hop
-from harness.model.notifications import Notification, RawMessage, ReceivedAlert, Status
+from harness.model.notifications import (
+    AlertReceived,
+    MessageArrived,
+    MessageInterfered,
+    Notification,
+    RawMessage,
+    ReceivedAlert,
+    Status,
+)
 from harness.model.plan import Control, Injection, Stage
 from harness.model.policy import Basis, Target
 from harness.model.source import Span

@@ -20,7 +20,6 @@ from harness.model.events import (
     FaultApplying,
     InjectionClosed,
     InjectionPlanned,
-    MessageArrived,
     Payload,
     PlanClosed,
     RunEnded,
@@ -29,6 +28,7 @@ from harness.model.events import (
     StagePlanned,
     StageStarted,
 )
+from harness.model.notifications import MessageArrived
 from harness.model.plan import Injection, Stage
 from harness.model.stack import Address, ComponentReport
 from harness.report.recorded import Recorded, read_run

@@ -12,9 +12,9 @@ from sabotage_bench import PROJECT, Tried, spoilt, told, try_all
 from sabotage_sink import EVERY, DropsEveryTenth
 from sabotages import HEALTHY, MENDED, SABOTAGES, Change, Means, Sabotage
 
-from harness.model.events import MessageInterfered, Payload
+from harness.model.events import Payload
 from harness.model.hops import NEXT_PART
-from harness.model.notifications import RawMessage
+from harness.model.notifications import MessageInterfered, RawMessage
 from harness.model.stack import Artifact
 from harness.model.time import Instant
 from harness.model.verdicts import CellStatus, Judgement, Outcome, Verdict

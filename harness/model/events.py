@@ -16,7 +16,7 @@ from harness.model.collection import CensusTaken, ChangeNotPlanted, ChangePlante
 from harness.model.episodes import EpisodeEvent
 from harness.model.findings import Finding
 from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared
-from harness.model.notifications import Notification, RawMessage, ReceivedAlert
+from harness.model.notifications import MessageEvent
 from harness.model.plan import Injection, Stage
 from harness.model.policy import Target
 from harness.model.scenes import SceneEvent
@@ -276,43 +276,6 @@ class HopsRead:
 
 
 @dataclass(frozen=True, slots=True)
-class AlertReceived:
-    """Prometheus posted an alert to Alertmanager, as the recording proxy between them saw it."""
-
-    kind: ClassVar[str] = "alert-received"
-    alert: ReceivedAlert
-
-
-@dataclass(frozen=True, slots=True)
-class MessageArrived:
-    """A message arrived in a channel."""
-
-    kind: ClassVar[str] = "message-arrived"
-    raw: RawMessage
-    notification: Notification
-
-
-@dataclass(frozen=True, slots=True)
-class MessageInterfered:
-    """A message was dropped or held back on purpose by a negative control; `until_at` for one held back."""
-
-    kind: ClassVar[str] = "message-interfered"
-    channel: str
-    control: str
-    lane: str
-    until_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SinkRefused:
-    """Somebody spoke to a sink and it could not take a message: wrong credentials, no TLS, broken syntax."""
-
-    kind: ClassVar[str] = "sink-refused"
-    channel: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Starved:
     """The harness or its machine was starved in this window; `what` is loop-lag, steal, run-queue or clock-step."""
 
@@ -380,10 +343,7 @@ Payload = (
     | LaneRetired
     | HopSeen
     | HopsRead
-    | AlertReceived
-    | MessageArrived
-    | MessageInterfered
-    | SinkRefused
+    | MessageEvent
     | Starved
     | LoadMeasured
     | ScrapesCounted

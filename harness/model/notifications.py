@@ -1,10 +1,14 @@
-"""Messages: what arrived in a channel, and what Alertmanager was handed."""
+"""Messages: what arrived in a channel, and what Alertmanager was handed.
+
+Their events are kinds of the ledger like those in `harness/model/events.py`, whose union names them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar, TypeAlias
 
 from harness.model.time import Instant
 
@@ -66,3 +70,44 @@ class ReceivedAlert:
     def resolved(self) -> bool:
         """Whether the post says that the alert is over."""
         return self.ends_at is not None and self.ends_at <= self.received.wall
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReceived:
+    """Prometheus posted an alert to Alertmanager, as the recording proxy between them saw it."""
+
+    kind: ClassVar[str] = "alert-received"
+    alert: ReceivedAlert
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArrived:
+    """A message arrived in a channel."""
+
+    kind: ClassVar[str] = "message-arrived"
+    raw: RawMessage
+    notification: Notification
+
+
+@dataclass(frozen=True, slots=True)
+class MessageInterfered:
+    """A message was dropped or held back on purpose by a negative control; `until_at` for one held back."""
+
+    kind: ClassVar[str] = "message-interfered"
+    channel: str
+    control: str
+    lane: str
+    until_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SinkRefused:
+    """Somebody spoke to a sink and it could not take a message: wrong credentials, no TLS, broken syntax."""
+
+    kind: ClassVar[str] = "sink-refused"
+    channel: str
+    why: str
+
+
+MessageEvent: TypeAlias = AlertReceived | MessageArrived | MessageInterfered | SinkRefused
+"""What a ledger tells of messages."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from harness.errors import HarnessError
-from harness.model.events import MessageArrived, MessageInterfered, Payload, SinkRefused
-from harness.model.notifications import Notification, RawMessage, Status
+from harness.model.events import Payload
+from harness.model.notifications import MessageArrived, MessageInterfered, Notification, RawMessage, SinkRefused, Status
 from harness.model.plan import Control
 from harness.model.time import Instant, rfc3339
 from harness.observe.attribution import says, speaks_of

@@ -20,8 +20,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from harness.errors import StackError
-from harness.model.events import AlertReceived, Payload, Progress
-from harness.model.notifications import ReceivedAlert
+from harness.model.events import Payload, Progress
+from harness.model.notifications import AlertReceived, ReceivedAlert
 from harness.model.stack import Address
 from harness.model.time import Instant, from_rfc3339
 

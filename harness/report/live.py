@@ -22,8 +22,6 @@ from harness.model.events import (
     InjectionPlanned,
     InjectionUnverified,
     LaneRetired,
-    MessageArrived,
-    MessageInterfered,
     PathDisturbed,
     PathRestored,
     Payload,
@@ -31,11 +29,11 @@ from harness.model.events import (
     Progress,
     RunEnded,
     RunStarted,
-    SinkRefused,
     StageEnded,
     Starved,
 )
 from harness.model.keeping import RestoreDrilled, RetentionProbed
+from harness.model.notifications import MessageArrived, MessageInterfered, SinkRefused
 from harness.model.plan import Injection
 from harness.model.scenes import SceneDid, SceneEnded, SceneStarted
 from harness.model.searching import ArchiveTried, SearchTried, TailTried

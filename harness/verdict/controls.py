@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.model.events import MessageInterfered
 from harness.model.hops import Hop
+from harness.model.notifications import MessageInterfered
 from harness.model.plan import Control
 from harness.model.verdicts import ControlVerdict, InjectionVerdict, Outcome, Trial, Verdict
 

@@ -19,7 +19,6 @@ from harness.model.episodes import (
     EpisodeProven,
 )
 from harness.model.events import (
-    AlertReceived,
     ComponentExited,
     ComponentReady,
     ComponentRestarted,
@@ -36,8 +35,6 @@ from harness.model.events import (
     InjectionUnverified,
     LaneRetired,
     LoadMeasured,
-    MessageArrived,
-    MessageInterfered,
     PathDisturbed,
     PathRestored,
     Payload,
@@ -45,7 +42,6 @@ from harness.model.events import (
     Rewired,
     RunEnded,
     RunStarted,
-    SinkRefused,
     StageEnded,
     StageStarted,
     Starved,
@@ -54,7 +50,14 @@ from harness.model.events import (
 from harness.model.findings import Finding
 from harness.model.hops import ALERT_HOPS, Hop
 from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared, StoreToKeep
-from harness.model.notifications import Notification, ReceivedAlert
+from harness.model.notifications import (
+    AlertReceived,
+    MessageArrived,
+    MessageInterfered,
+    Notification,
+    ReceivedAlert,
+    SinkRefused,
+)
 from harness.model.plan import Injection
 from harness.model.policy import Target
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted

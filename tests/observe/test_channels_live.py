@@ -19,8 +19,8 @@ import aiohttp
 import pytest
 import yaml
 
-from harness.model.events import Payload, SinkRefused
-from harness.model.notifications import Notification, ReceivedAlert, Status
+from harness.model.events import Payload
+from harness.model.notifications import Notification, ReceivedAlert, SinkRefused, Status
 from harness.model.sinks import Behaviour
 from harness.model.stack import Address, Artifact, ReceiverBinding, Sandbox
 from harness.model.time import Instant

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import HarnessError
-from harness.model.events import MessageArrived, MessageInterfered, Payload, SinkRefused
-from harness.model.notifications import RawMessage, Status
+from harness.model.events import Payload
+from harness.model.notifications import MessageArrived, MessageInterfered, RawMessage, SinkRefused, Status
 from harness.model.plan import Control
 from harness.model.time import Instant
 from harness.observe.channels.registry import CHANNELS

@@ -20,17 +20,8 @@ from textwrap import dedent
 import pytest
 
 from harness.errors import LedgerError
-from harness.model.events import (
-    ComponentExited,
-    Event,
-    HopSeen,
-    InjectionClosed,
-    MessageArrived,
-    PlanClosed,
-    Progress,
-    RunEnded,
-)
-from harness.model.notifications import Notification, RawMessage, Status
+from harness.model.events import ComponentExited, Event, HopSeen, InjectionClosed, PlanClosed, Progress, RunEnded
+from harness.model.notifications import MessageArrived, Notification, RawMessage, Status
 from harness.model.time import Instant, from_rfc3339
 from harness.observe.codec import KINDS
 from harness.observe.ledger import SCHEMA, Ledger, read

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 
-from harness.model.events import AlertReceived, Payload
+from harness.model.events import Payload
+from harness.model.notifications import AlertReceived
 from harness.model.stack import Address, Artifact
 from harness.observe.hops import read_hops
 from harness.observe.recorder import Recorder

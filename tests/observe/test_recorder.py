@@ -17,8 +17,8 @@ from aiohttp import ClientSession, web
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from harness.model.events import AlertReceived, Payload, Progress
-from harness.model.notifications import ReceivedAlert
+from harness.model.events import Payload, Progress
+from harness.model.notifications import AlertReceived, ReceivedAlert
 from harness.model.stack import Address
 from harness.model.time import Instant, rfc3339
 from harness.observe.recorder import NotAlerts, Recorder, read_alerts

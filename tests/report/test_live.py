@@ -38,7 +38,6 @@ from harness.model.events import (
     InjectionUnverified,
     LaneRetired,
     LoadMeasured,
-    MessageInterfered,
     PathDisturbed,
     PathRestored,
     Payload,
@@ -47,7 +46,6 @@ from harness.model.events import (
     Rewired,
     RunEnded,
     RunStarted,
-    SinkRefused,
     StageEnded,
     StagePlanned,
     StageStarted,
@@ -56,6 +54,7 @@ from harness.model.events import (
 )
 from harness.model.findings import Finding, Severity
 from harness.model.keeping import RestoreDrilled, RetentionProbed, StoresDeclared, StoreToKeep
+from harness.model.notifications import MessageInterfered, SinkRefused
 from harness.model.plan import Control, Stage
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
 from harness.model.searching import ArchiveTried, SearchTried, TailTried

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.model.events import MessageInterfered
 from harness.model.hops import Hop
+from harness.model.notifications import MessageInterfered
 from harness.model.verdicts import ControlVerdict, InjectionVerdict, Outcome, Trial, Verdict
 from harness.verdict.controls import judge_controls
 

@@ -21,18 +21,15 @@ from harness.model.events import (
     Injected,
     InjectionPlanned,
     LoadMeasured,
-    MessageArrived,
-    MessageInterfered,
     Payload,
     PlanClosed,
     RunEnded,
-    SinkRefused,
     StageEnded,
     Starved,
     TargetDeclared,
 )
 from harness.model.hops import NEXT_PART, Hop
-from harness.model.notifications import Status
+from harness.model.notifications import MessageArrived, MessageInterfered, SinkRefused, Status
 from harness.model.policy import Basis, Target
 from harness.model.source import Span
 from harness.model.verdicts import Cell, CellStatus, Judgement, Outcome, Trial, Verdict

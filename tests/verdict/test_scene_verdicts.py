@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 from ledgers import EPOCH, LABELS, Ledger, message, numbered, only, post, smoke
 
-from harness.model.events import Event, MessageArrived, Payload, Starved
-from harness.model.notifications import ReceivedAlert, Status
+from harness.model.events import Event, Payload, Starved
+from harness.model.notifications import MessageArrived, ReceivedAlert, Status
 from harness.model.scenes import Demand, Expectation, SceneDid, SceneEnded, ScenePlan, ScenePlanned, SceneStarted
 from harness.model.verdicts import Judgement, SceneVerdict, Verdict
 from harness.verdict.disturbances import disturbances

@@ -9,17 +9,9 @@ import pytest
 from ledgers import CHANNELS, EPOCH, Ledger, Play, injection, message, only, post, smoke
 
 from harness.drive.plan.timetable import ALONE
-from harness.model.events import (
-    AlertReceived,
-    Event,
-    Healed,
-    InjectionPlanned,
-    MessageArrived,
-    Payload,
-    Progress,
-)
+from harness.model.events import Event, Healed, InjectionPlanned, Payload, Progress
 from harness.model.hops import Hop
-from harness.model.notifications import Status
+from harness.model.notifications import AlertReceived, MessageArrived, Status
 from harness.model.verdicts import InjectionVerdict, Outcome, Trial, Verdict
 from harness.verdict.judge import judge
 
