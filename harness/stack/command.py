@@ -15,6 +15,8 @@ from harness.stack.runtimes import Launch
 from harness.stack.site import Site
 
 REDACTED = "***"
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
+"""What a URL may hold before its host: an account and its password."""
 _FLAG = re.compile(r"--?[A-Za-z]")
 
 
@@ -132,7 +134,7 @@ class Command:
         )
 
     def _differ(self, path: str, before: str, after: str, why: str) -> None:
-        self._differences.append(Difference(self._file, path, before, after, why))
+        self._differences.append(Difference(self._file, path, _CREDENTIALS.sub(f"//{REDACTED}@", before), after, why))
 
 
 def base_environment(site: Site) -> dict[str, str]:

@@ -24,8 +24,9 @@ STOP_GRACE_SECONDS = 0.2
 SUBJECT = "subject"
 """The kind of the application under watch, which is started when everything else stands."""
 
-WRITER = "emitter"
-"""The kind of what writes logs by itself, from its first instant on."""
+AFTER_THE_STORE = frozenset({"emitter", "elasticsearch-exporter"})
+"""Kinds that begin once the store of logs stands: who writes logs by itself does so from its first instant on, and its
+exporter waits for 10 s where it does not find it at once."""
 
 STORE = "elasticsearch"
 """The kind of the store of logs: what is shipped before it knows its template makes an index of another kind."""
@@ -152,7 +153,7 @@ class Start:
                 before = component_of(self._supervisors[other].site.component.kind)
                 if before.kind != SUBJECT and SUBJECT not in before.needs:
                     await event.wait()
-        if site.component.kind == WRITER:
+        if site.component.kind in AFTER_THE_STORE:
             for other, event in self._ready.items():
                 if self._supervisors[other].site.component.kind == STORE:
                     await event.wait()

@@ -25,6 +25,7 @@ PROGRAMS = {
     "node-exporter": ("node_exporter",),
     "mysqld-exporter": ("mysqld_exporter",),
     "redis-exporter": ("redis_exporter",),
+    "elasticsearch-exporter": ("elasticsearch_exporter",),
     "chdb": (),
     "mariadb": ("mariadbd", "mariadb-install-db"),
     "redis": ("redis-server",),
@@ -205,7 +206,14 @@ class TestCommandLines:
         """Whatever a unit says, no component serves more than 127.0.0.1, and its home is in the sandbox."""
         others = [
             component(kind, kind, per_lane=False)
-            for kind in ("dead-mans-listener", "event-collector", "clickhouse", "emitter")
+            for kind in (
+                "dead-mans-listener",
+                "event-collector",
+                "clickhouse",
+                "emitter",
+                "elasticsearch",
+                "elasticsearch-exporter",
+            )
         ]
         layout = lay(*INFRASTRUCTURE, component("app", "subject"), *others, lanes=("a",))
         site = next(site for site in layout.sites if site.component.kind == kind)
@@ -286,6 +294,25 @@ class TestCommandLines:
         assert "hunter2" not in repr(launch)
         assert launch.environment["GOGC"] == "50"
         assert {"ExecStart --redis.password", "Environment REDIS_PASSWORD"} <= {one.path for one in launch.differences}
+
+    def test_the_exporter_of_the_store_looks_at_the_sandbox_alone(self, lay: Lay) -> None:
+        """Production's address and its credentials stay there; how long it waits is policy, and stays as it is."""
+        exporter = component(
+            "store-exporter",
+            "elasticsearch-exporter",
+            "/bin/x --es.uri=http://admin:hunter2@store:9200 --es.timeout=1s --es.ca=/etc/ca.pem",
+            per_lane=False,
+        )
+        store = component("store", "elasticsearch", "/bin/y", per_lane=False)
+        unit = exporter.unit
+        assert unit is not None
+        exporter = replace(exporter, unit=replace(unit, environment={"ES_PASSWORD": "hunter3"}))
+        layout = lay(exporter, store)
+        launch = launch_of(layout, "store-exporter")
+        assert "hunter" not in repr(launch)
+        where = layout.site("store-exporter").peer("elasticsearch")
+        assert {f"--es.uri=http://{where}", "--es.timeout=1s"} <= set(launch.argv)
+        assert not any("--es.ca" in word for word in launch.argv)
 
     def test_no_secret_is_on_a_command_line(self, lay: Lay) -> None:
         """Command lines can be read by every user of the machine."""

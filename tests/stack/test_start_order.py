@@ -86,6 +86,18 @@ async def test_who_writes_by_itself_begins_once_the_store_stands() -> None:
     assert {one.report.of_kind for one in stage.told if isinstance(one, ComponentReady)} == set(stage.parts)
 
 
+async def test_its_exporter_begins_once_the_store_stands() -> None:
+    """One that does not find its store at once waits for 10 s, and everybody with it."""
+    stage = Stage("elasticsearch-exporter", "influxdb", "elasticsearch")
+    before = await stage.before_the_store_stands()
+    assert "elasticsearch-exporter begins" not in before
+    assert stage.happened[-3:] == [
+        "elasticsearch stands",
+        "elasticsearch-exporter begins",
+        "elasticsearch-exporter stands",
+    ]
+
+
 async def test_who_waits_for_nobody_writes_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """The twin: without the rule the emitter writes while the store is still being told, and this test sees it."""
     monkeypatch.setattr(start, "STORE", "nobody")

@@ -8,6 +8,7 @@ from harness.stack.components.alertmanager import Alertmanager
 from harness.stack.components.clickhouse import ClickHouse
 from harness.stack.components.dead_mans_listener import DeadMansListener
 from harness.stack.components.elasticsearch import Elasticsearch
+from harness.stack.components.elasticsearch_exporter import ElasticsearchExporter
 from harness.stack.components.emitter import SystemEmitter
 from harness.stack.components.event_collector import EventCollector
 from harness.stack.components.filebeat import Filebeat
@@ -37,6 +38,7 @@ COMPONENTS: tuple[Component, ...] = (
     ClickHouse(),
     InfluxDB(),
     Elasticsearch(),
+    ElasticsearchExporter(),
     Filebeat(),
 )
 

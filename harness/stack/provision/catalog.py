@@ -75,6 +75,7 @@ CATALOG: tuple[Package, ...] = (
     _exporter("node-exporter", "node_exporter"),
     _exporter("mysqld-exporter", "mysqld_exporter"),
     _exporter("redis-exporter", "redis_exporter"),
+    _exporter("elasticsearch-exporter", "elasticsearch_exporter"),
     _exporter("blackbox-exporter", "blackbox_exporter"),
     Package(
         name="mariadb",
