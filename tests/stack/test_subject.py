@@ -100,7 +100,8 @@ class Platform:
 async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     """An instance that serves."""
     platform = Platform(tmp_path / "logs")
-    with Journal(platform.directory, platform.metrics.log_line_lost) as journal:
+    metrics = platform.metrics
+    with Journal(platform.directory, metrics.log_line_lost, written=metrics.log_record_written) as journal:
         parts = Parts(
             platform.store, platform.sessions, platform.cache, platform.metrics, journal, "lane-01", "cp-1",
             platform.previews,
@@ -340,11 +341,11 @@ async def test_a_full_disk_loses_lines_and_no_request(
 ) -> None:
     """A line that cannot be written is counted, told once, and nothing else happens."""
     (tmp_path / "error.log").symlink_to("/dev/full")
-    lost = []
-    with Journal(tmp_path, lambda: lost.append(1)) as journal:
+    lost, written = [], list[str]()
+    with Journal(tmp_path, lambda: lost.append(1), written=written.append) as journal:
         journal.error("posts", BROKEN, 0.1)
         journal.error("posts", BROKEN, 0.1)
-    assert len(lost) == 2
+    assert (len(lost), written) == (2, [])
     assert capsys.readouterr().err.count("could not be written") == 1
 
 
@@ -442,6 +443,17 @@ def test_without_a_folder_of_manifests_records_have_no_identity(tmp_path: Path) 
     [record] = [json.loads(line) for line in (tmp_path / "application.log").read_text().splitlines()]
     assert record["metadata"] == {"sessionId": None, "requestId": "cp-1/1/1"}
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tsv"] == []
+
+
+async def test_what_is_written_into_the_logs_is_counted(platform: Platform) -> None:
+    """As many as there are lines, each log apart, from 0 on; who ships them can be held to that."""
+    for log in ("application", "error"):
+        assert await platform.value("log_records_written_total", log=log) == 0
+    await platform.log_in()
+    written = len(platform.log("application.log"))
+    assert written > 0
+    assert await platform.value("log_records_written_total", log="application") == written
+    assert await platform.value("log_records_written_total", log="error") == 0
 
 
 async def test_memory_moves_with_what_is_held(platform: Platform) -> None:

@@ -51,7 +51,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     store = MySQLStore(settings.database, metrics.query)
     redis = connect(settings.redis_url)
     sessions = RedisSessions(redis)
-    journal = Journal(settings.log_directory, metrics.log_line_lost, settings.announcing)
+    journal = Journal(settings.log_directory, metrics.log_line_lost, settings.announcing, metrics.log_record_written)
     async with AsyncExitStack() as leaving:
         try:
             leaving.enter_context(journal)

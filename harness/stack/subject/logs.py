@@ -69,11 +69,19 @@ class Journal:
         directory: where the files go; made when missing.
         lost: called for every line that could not be written.
         announcing: where records are announced; None: they have no identity.
+        written: called for every record that is written, with its log's name.
     """
 
-    def __init__(self, directory: Path, lost: Callable[[], None], announcing: Announcing | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        lost: Callable[[], None],
+        announcing: Announcing | None = None,
+        written: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._directory = directory
         self._lost = lost
+        self._written = written
         self._announcing = announcing
         self._files: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
@@ -142,6 +150,7 @@ class Journal:
     def _write(self, source: str, record: dict[str, Json]) -> None:
         try:
             os.write(self._files[source], self._announced(source, record) + b"\n")
+            self._written(source)
         except OSError as error:
             self._lost()
             if not self._complained:

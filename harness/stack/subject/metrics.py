@@ -30,6 +30,9 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 UNMATCHED: Final = "unmatched"
 """The endpoint of a request that no route takes."""
 
+LOGS: Final = ("application", "error")
+"""The logs that the subject writes."""
+
 OTHER_METHOD: Final = "OTHER"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -113,6 +116,9 @@ class Metrics:
         self._storage_errors = Counter(
             "storage_errors", "Statements and commands that failed.", ["kind"], registry=registry
         )
+        self._log_records = Counter(
+            "log_records_written", "Log records that the disk took.", ["log"], registry=registry
+        )
         self._lost_log_lines = Counter("log_lines_lost", "Log lines that could not be written.", registry=registry)
         self._lost_events = Counter("events_lost", "Events that were given up.", registry=registry)
         info = Gauge("community_platform_info", "Always 1.", ["environment", "instance"], registry=registry)
@@ -125,6 +131,8 @@ class Metrics:
             self._storage_errors.labels(kind)
         self._cache_hits.labels("posts")
         self._cache_misses.labels("posts")
+        for log in LOGS:
+            self._log_records.labels(log)
 
     def expect_route(self, method: str, endpoint: str, statuses: Sequence[int]) -> None:
         """Makes the series of a route before its first request."""
@@ -171,6 +179,10 @@ class Metrics:
         """Sets who is active."""
         self._active_sessions.set(active.sessions)
         self._active_users.set(active.users)
+
+    def log_record_written(self, log: str) -> None:
+        """Counts a record that is in its log (`application` or `error`): whoever ships it can be held to that."""
+        self._log_records.labels(log).inc()
 
     def log_line_lost(self) -> None:
         """Counts a log line that could not be written."""
