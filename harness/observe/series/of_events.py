@@ -158,7 +158,7 @@ async def _held(influx: Influx, connection: Connection | None, asked: Events, an
     truth = {} if connection is None else await _truth(connection, asked, announced.drawn)
     plain, spoilt = _Reader(announced.book, truth), _Spoiler(_Reader(announced.copy, truth))
     tag = _TAG[asked.of_class]
-    figure = ", duration" if asked.of_class == "performance" else ""
+    figure = ', "duration"' if asked.of_class == "performance" else ""
     statement = f'SELECT sequence, environment, "{tag}"{figure} FROM "{asked.of_class}"'  # noqa: S608 - names of ours
     async for piece in influx.pieces(statement, asked.of_class):
         for row in piece.rows:
@@ -231,14 +231,20 @@ class _Spoiler:
     _added: int = 0
 
     def take(self, name: str, point: Point) -> None:
-        """A point, as it comes or spoilt; only one that is as it was written is spoilt."""
-        right = self.reader.truth.get(name) == point
-        if right and len(self._withheld) < WITHHELD:
-            self._withheld.add(name)
-        elif right and len(self._changed) < CHANGED and name not in self._withheld:
-            self._changed.add(name)
-        if name in self._withheld:
-            return
+        """A point, as it comes or spoilt; only one that is as it was written, and is there once, is spoilt."""
+        truth = self.reader.truth.get(name)
+        if name in self._withheld or name in self._changed:
+            # It comes a second time: what was done to the first is undone, and another one takes its part.
+            if name in self._withheld and truth is not None:
+                self.reader.take(name, truth)
+            self._withheld.discard(name)
+            self._changed.discard(name)
+        elif truth == point and name not in self.reader.seen:
+            if len(self._withheld) < WITHHELD:
+                self._withheld.add(name)
+                return
+            if len(self._changed) < CHANGED:
+                self._changed.add(name)
         self.reader.take(name, (point[0] + 1, *point[1:]) if name in self._changed else point)
         if self._added < ADDED:
             self._added += 1
