@@ -39,7 +39,7 @@ from harness.verdict.episodes import judge_episodes
 from harness.verdict.record import record
 
 POLICIES = Path(__file__).parents[2] / "policies"
-KINDS = {"elasticsearch", "filebeat", "emitter", "clickhouse", "event-collector"}
+KINDS = {"elasticsearch", "filebeat", "emitter", "clickhouse", "event-collector", "influxdb"}
 SCHEMAS = {"logs/system.schema.json": "system", "logs/error.schema.json": "error", "events/user.schema.json": "user"}
 TRAITS = [fault.traits for fault in RECORD_FAULTS]
 SPAN = Span("record-drills.yaml", 1, 1, 1, 1)

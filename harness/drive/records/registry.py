@@ -7,6 +7,7 @@ from harness.drive.records.clickhouse_down import ClickhouseDown
 from harness.drive.records.clock_stepped import ClockStepped
 from harness.drive.records.collector_killed import CollectorKilled
 from harness.drive.records.half_line import HalfLine
+from harness.drive.records.influxdb_down import InfluxdbDown
 from harness.drive.records.log_copy_truncated import LogCopyTruncated
 from harness.drive.records.log_rotated import LogRotated
 from harness.drive.records.log_rotated_while_shipper_down import LogRotatedWhileShipperDown
@@ -43,4 +44,5 @@ RECORD_FAULTS: tuple[RecordFault, ...] = (
     Storm(),
     ClickhouseDown(),
     CollectorKilled(),
+    InfluxdbDown(),
 )
