@@ -449,6 +449,8 @@ class TestStart:
             ("events.schemas", "/nowhere", "There is no schema of events"),
             ("store.path", "/proc/nowhere", "The events of the collector cannot be kept"),
             ("clickhouse.url", "localhost:8123", "not the address of ClickHouse's HTTP interface"),
+            ("influxdb.url", "influxdb:8086", "not the address of InfluxDB's HTTP interface"),
+            ("influxdb.batch", "many", "'many' is not a positive number"),
             ("clickhouse.database", "a;b", "'a;b' is not the name of a database"),
             ("web.listen-address", "somewhere", "'somewhere' is not HOST:PORT"),
             ("limit.disk", "0", "'0' is not a positive number"),

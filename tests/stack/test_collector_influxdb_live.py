@@ -14,15 +14,18 @@ import aiohttp
 import pytest
 from event_doubles import COLLECTOR, DEADLINE_SECONDS, HASTY, a_collector, a_store, event, named
 from influx_doubles import health, rows, standing, statement, waiting_for_influxdb, written
-from stack_doubles import until
+from stack_doubles import component, policies, until
 
 from harness.drive.keeping.ground import Ground
 from harness.model.stack import Artifact
 from harness.run import load_policies
 from harness.stack.guard import Guard
+from harness.stack.layout import lay_out
 from harness.stack.ports import Ports
+from harness.stack.probe import ask
 from harness.stack.runtimes.process import ProcessRuntime
 from harness.stack.site import Site
+from harness.stack.stack import Stack
 
 pytestmark = pytest.mark.stack
 
@@ -244,3 +247,31 @@ async def test_a_database_that_is_missing_is_waited_for(tmp_path: Path, influx: 
         assert collector.letters() == []
     assert await standing(influx.url, "performance") == sorted(named(events))
     assert len(await standing(influx.url, "user_activity")) == 1
+
+
+async def test_from_a_request_to_its_point(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """The stack of subject, collector and InfluxDB by the shipped units: what was requested is a point, in its lane."""
+    found = load_policies(POLICIES).policies
+    names = {"event-collector", "influxdb"}
+    shipped = [one for one in found.components if one.kind in names]
+    app = component("community-platform", "subject", "/srv/app", command=())
+    made = policies(*shipped, app, root=POLICIES)
+    files = {name: text for name, text in found.documents.items() if name.startswith(("events/", "influxdb/"))}
+    async with Guard.open(f"test-{time.monotonic_ns()}", tmp_path) as guard:
+        layout = lay_out(
+            made, artifacts, ("a",), run=guard.run, sandbox=guard.sandbox, logs=tmp_path / "logs", cache=tmp_path,
+            manifests=tmp_path / "manifests",
+            environment={"subject": {"DATABASE_URL": "mysql://a:b@127.0.0.1:9/c", "REDIS_URL": "redis://127.0.0.1:9/0"}},
+        )  # fmt: skip
+        async with Stack(layout, ProcessRuntime(guard), lambda _event: None) as stack:
+            await stack.up(files)
+            for number in range(5):
+                await ask(layout.site("community-platform", "a").address, f"/api/nothing/{number}")
+                await asyncio.sleep(0.01)  # no two of them in one millisecond
+            url = f"http://{layout.site('influxdb').address}/"
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while len(await standing(url, "performance")) < 5:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            lanes = await rows(url, "performance", "SELECT environment, sequence FROM performance")
+    assert {lane for _, lane, _ in lanes} == {"a"}
+    assert len(lanes) == 5
