@@ -18,7 +18,7 @@ from harness.model.records import RecordSchema
 from harness.observe.records.checks import Checker, Seen
 from harness.observe.records.control import run_control
 from harness.observe.records.fates import Fate
-from harness.observe.records.partition import bucket_count, identity_number
+from harness.observe.records.partition import bucket_count, number_of
 from harness.observe.records.settings import Settings
 from harness.observe.records.tally import Tally
 from harness.observe.records.workers import Alone, Labour, Stretch, Workers
@@ -227,9 +227,8 @@ def _wanted(seen: Seen, epochs: dict[str, str], settings: Settings) -> list[froz
     wanted: list[set[str]] = [set() for _ in range(settings.buckets)]
     checker = Checker(settings.schemas, epochs)
     for drawn in seen.drawn.values():
-        for _, row in checker.read([line for _, line in drawn])[1]:
-            key = identity_number(row[0].encode("utf-8", "surrogatepass"), settings.seed)
-            wanted[key % settings.buckets].add(row[0])
+        for row in checker.read([line for _, line in drawn])[1]:
+            wanted[number_of(row[0]) % settings.buckets].add(row[0])
     return [frozenset(names) for names in wanted]
 
 
@@ -238,7 +237,7 @@ def _control(
 ) -> AuditControl:
     told = {one[0]: one for one in tally.drawn}
     lines = [line for _, line in seen.drawn.get(schema.source, ())]
-    rows = [row for line in lines for _, row in Checker([schema], epochs).read([line])[1]]
+    rows = [row for line in lines for row in Checker([schema], epochs).read([line])[1]]
     named = {row[0]: line for row, line in zip(rows, lines, strict=True)}
     return run_control(schema, [(told[name], named[name]) for name in sorted(named) if name in told], epochs, settings)
 

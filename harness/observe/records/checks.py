@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import itemgetter
+from itertools import islice
+from operator import gt, itemgetter
 from typing import Any, Final, TypeAlias
 from zlib import crc32
 
@@ -31,6 +32,9 @@ _BRACE: Final = 123
 Line: TypeAlias = "tuple[str, Any, float | None, bytes]"
 """A line that was read: its identity, its record, the instant before it, the line itself."""
 
+Place: TypeAlias = "tuple[int, str, int]"
+"""Which line, the epoch and the sequence of its record."""
+
 
 @dataclass(slots=True)
 class Seen:
@@ -51,6 +55,30 @@ class Seen:
     first: dict[str, int] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
     drawn: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
+
+    def follow(self, order: Iterable[tuple[str, int]], sources: Mapping[str, str]) -> None:
+        """Looks at epochs and sequences of records in the order of their lines."""
+        last = self.last
+        for epoch, sequence in order:
+            before = last.get(epoch)
+            if before is None:
+                self.first[epoch] = sequence
+            elif sequence < before:
+                self.inversions[sources[epoch]] += 1
+            last[epoch] = sequence
+
+    def follow_one(self, epoch: str, sequences: Sequence[int], sources: Mapping[str, str]) -> None:
+        """The same for records of one epoch."""
+        self.follow([(epoch, sequences[0])], sources)
+        self.inversions[sources[epoch]] += sum(map(gt, sequences, islice(sequences, 1, None)))
+        self.last[epoch] = sequences[-1]
+
+    def draw(self, source: str, numbers: Sequence[int], most: int, line: Callable[[int], bytes]) -> None:
+        """Draws lines of a source for the control: those of the lowest numbers, `line` says which line is whose."""
+        drawn = self.drawn.get(source, [])
+        lowest = heapq.nsmallest(most, zip(numbers, range(len(numbers)), strict=True))
+        more = [(number, line(at)) for number, at in lowest]
+        self.drawn[source] = heapq.nsmallest(most, [*drawn, *more], key=itemgetter(0))
 
     def add(self, later: Seen, sources: Mapping[str, str], draw: int) -> None:
         """Adds what stood behind these lines."""
@@ -94,73 +122,85 @@ class Checker:
         seed: int = 0,
         draw: int = 0,
     ) -> None:
-        self._sources = sources
+        self.sources = sources
+        self._batches: dict[str, list[Line]] = {}
         self._refresh = refresh_seconds
         self._seed = seed & 0xFFFFFFFF
         self._draw = draw
-        self._paths = tuple(dict.fromkeys(tuple(one.identity_field.split(".")) for one in schemas)) or (
+        self.paths = tuple(dict.fromkeys(tuple(one.identity_field.split(".")) for one in schemas)) or (
             ("metadata", "sequence"),
         )
         self._known = {one.source: _Known(one) for one in schemas}
         self._runs = {epoch.partition("/")[0] for epoch in sources}
 
-    def read(self, lines: Iterable[bytes]) -> tuple[Seen, list[tuple[int, CopyRow]]]:
-        """What the lines amount to, and a copy for each that bears an identity of ours, with its number for sorting."""
-        seen = Seen()
-        batches: dict[str, list[Line]] = {}
-        found: list[tuple[int, CopyRow]] = []
-        sources, last, identity = self._sources, seen.last, self._identity
-        loads, count = orjson.loads, 0
-        for line in lines:
-            if not line:
-                continue
-            count += 1
-            seen_at = None
-            try:
-                if line[0] != _BRACE:
-                    stamp, _, rest = line.partition(b"\t")
-                    seen_at, record = float(stamp), loads(rest)
-                else:
-                    record = loads(line)
-                if "_source" in record:
-                    record = record["_source"]
-                name = identity(record)
-            except (ValueError, TypeError, AttributeError):  # no JSON, no instant before it, no object
-                seen.unreadable += 1
-                continue
-            if name is None:
-                seen.nameless += 1
-                continue
-            epoch, _, number = name.rpartition("/")
-            source = sources.get(epoch)
-            if source is None:
-                if epoch.partition("/")[0] not in self._runs:
-                    seen.foreign += 1
-                    continue
-                source = ""
-            elif number.isdecimal():
-                sequence = int(number)
-                before = last.get(epoch)
-                if before is None:
-                    seen.first[epoch] = sequence
-                elif sequence < before:
-                    seen.inversions[source] += 1
-                last[epoch] = sequence
-            batch = batches.get(source)
-            if batch is None:
-                batch = batches[source] = []
-            batch.append((name, record, seen_at, line))
-            if len(batch) == BATCH:
-                self._check(source, batch, seen, found)
-                batch.clear()
-        seen.lines = count
-        for source, batch in batches.items():
-            if batch:
-                self._check(source, batch, seen, found)
+    def read(self, lines: Iterable[bytes]) -> tuple[Seen, list[CopyRow]]:
+        """What the lines amount to, and a copy for each that bears an identity of ours."""
+        seen, found, order = Seen(), list[CopyRow](), list[Place]()
+        for at, line in enumerate(lines):
+            self.take(at, line, seen, order)
+        self.finish(seen, found)
+        seen.follow(((epoch, sequence) for _, epoch, sequence in order), self.sources)
         return seen, found
 
+    def take(self, at: int, line: bytes, seen: Seen, order: list[Place]) -> str | None:
+        """Reads one line, which is checked with others, or at `finish`; the source of its record.
+
+        Args:
+            at: which line it is.
+            line: without a line break.
+            seen: what it is added to.
+            order: takes the place of its record.
+        """
+        if not line:
+            return None
+        seen.lines += 1
+        seen_at = None
+        try:
+            if line[0] != _BRACE:
+                stamp, _, rest = line.partition(b"\t")
+                seen_at, record = float(stamp), orjson.loads(rest)
+            else:
+                record = orjson.loads(line)
+            if "_source" in record:
+                record = record["_source"]
+            name = self._identity(record)
+        except (ValueError, TypeError, AttributeError):  # no JSON, no instant before it, no object
+            seen.unreadable += 1
+            return None
+        if name is None:
+            seen.nameless += 1
+            return None
+        epoch, _, number = name.rpartition("/")
+        source = self.sources.get(epoch)
+        if source is None:
+            if epoch.partition("/")[0] not in self._runs:
+                seen.foreign += 1
+                return None
+            source = ""
+        elif number.isdecimal():
+            order.append((at, epoch, int(number)))
+        self._batches.setdefault(source, []).append((name, record, seen_at, line))
+        return source
+
+    def allows(self, source: str, line: bytes) -> bool:
+        """Whether the line that was taken last holds a record that the schema of its source allows."""
+        name, record, _, last = self._batches[source][-1]
+        if last is not line or name is None:
+            return False
+        known = self._known[source]
+        declared = dict(record)
+        known.strip([declared])
+        return known.valid([declared])[0]
+
+    def finish(self, seen: Seen, found: list[CopyRow]) -> None:
+        """Checks what was taken."""
+        for source, lines in self._batches.items():
+            for start in range(0, len(lines), BATCH):
+                self._check(source, lines[start : start + BATCH], seen, found)
+        self._batches.clear()
+
     def _identity(self, record: Any) -> str | None:
-        for path in self._paths:
+        for path in self.paths:
             value = record
             for name in path:
                 value = value.get(name) if type(value) is dict else None
@@ -168,7 +208,7 @@ class Checker:
                 return value
         return None
 
-    def _check(self, source: str, batch: Sequence[Line], seen: Seen, found: list[tuple[int, CopyRow]]) -> None:
+    def _check(self, source: str, batch: Sequence[Line], seen: Seen, found: list[CopyRow]) -> None:
         """Adds the copies of a batch of one source; takes from its records what their schema does not declare."""
         known = self._known.get(source, _UNKNOWN)
         records = [one[1] for one in batch]
@@ -180,14 +220,13 @@ class Checker:
         if known is not _UNKNOWN and not all(valid):
             self._offences(source, known, batch, valid, seen)
         digests = map(known.digest, records, valid)
-        seed = self._seed
-        numbers = [crc32(name.encode("utf-8", "surrogatepass"), seed) for name in names]
-        found += zip(numbers, zip(names, searchable, digests, valid, stamped, strict=True), strict=True)
+        found += zip(names, searchable, digests, valid, stamped, strict=True)
         undated = searchable.count(None)
         if undated:
             seen.undated[source] += undated
         if self._draw and source:
-            self._draw_from(source, batch, numbers, seen)
+            numbers = [crc32(name.encode("utf-8", "surrogatepass"), self._seed) for name in names]
+            seen.draw(source, numbers, self._draw, lambda at: batch[at][3])
 
     def _searchable(self, record: dict[str, Any], seen_at: float | None) -> float | None:
         """Since when a search can find a record: by what the store says, or by who has found it, whichever is first."""
@@ -196,13 +235,6 @@ class Checker:
             return seen_at
         at += self._refresh
         return at if seen_at is None or at < seen_at else seen_at
-
-    def _draw_from(self, source: str, batch: Sequence[Line], numbers: Sequence[int], seen: Seen) -> None:
-        drawn = seen.drawn.setdefault(source, [])
-        limit = drawn[-1][0] if len(drawn) >= self._draw else 1 << 32
-        more = [(key, batch[at][3]) for at, key in enumerate(numbers) if key < limit]
-        if more:
-            seen.drawn[source] = heapq.nsmallest(self._draw, [*drawn, *more], key=itemgetter(0))
 
     @staticmethod
     def _offences(
@@ -285,12 +317,17 @@ def _instant(text: object) -> float | None:
     try:
         if text[19:20] == "." and text[-1] == "Z":
             return _SECONDS[text[:19]] + float(text[19:-1])
-        return _parsed(text)
+        return instant(text)
     except ValueError:
         return None
 
 
-def _parsed(text: str) -> float:
+def instant(text: str) -> float:
+    """Unix seconds of a time; one without a zone is taken for UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
     at = datetime.fromisoformat(text)
     return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
 
@@ -299,7 +336,7 @@ class _Seconds(dict[str, float]):
     """The whole seconds of times, each read once: records come by the thousand a second."""
 
     def __missing__(self, text: str) -> float:
-        at = _parsed(text)
+        at = instant(text)
         if len(self) >= _SHAPES:
             self.clear()
         self[text] = at

@@ -19,6 +19,7 @@ from harness.model.records import UNKNOWN_DIGEST, Announced, RecordSchema, line_
 from harness.observe.records.checks import Checker
 from harness.observe.records.fates import Fate
 from harness.observe.records.joining import join
+from harness.observe.records.reading import Reader
 from harness.observe.records.settings import NEVER, Settings
 from harness.observe.records.tally import Drawn
 
@@ -63,10 +64,11 @@ def run_control(
         line_of(Announced(name, at, schema.source, "", level, digest)) for (name, at, digest, level, _, _), _ in usable
     )
     checker = Checker([schema], sources, refresh_seconds=settings.refresh_seconds)
-    _, found = checker.read(lines)
+    reader = Reader(checker, [schema], refresh_seconds=settings.refresh_seconds)
+    _, found = reader.read(b"\n".join(lines))
     whole = replace(settings, looked_at=NEVER, since=0.0, until=NEVER, windows=())
     counted: Counter[str] = Counter()
-    for tally in join([announced], [[row for _, row in found]], whole).values():
+    for tally in join([announced], [found.copies()], whole).values():
         for (fate, _, _), count in tally.fates.items():
             counted[fate] += count
     return AuditControl(each, each, each, told_of(counted, expected))

@@ -218,7 +218,7 @@ class _Side:
         async for record, name, row in self.connection.each(statement, self.parameters, what=what):
             part, found = checker.read([record.replace("\n", " ").lstrip().encode("utf-8", "surrogatepass")])
             seen.add(part, sources, 0)
-            for _, copy in found:
+            for copy in found:
                 yield orjson.dumps([name, str(row), copy[2] or "?", copy[3]]) + b"\n"
 
 

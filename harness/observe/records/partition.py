@@ -7,10 +7,13 @@ bucket. Every process writes files of its own, and no order is kept within a buc
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterator
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final
 from zlib import crc32
 
 from harness.observe.records.fates import CopyRow
@@ -18,13 +21,20 @@ from harness.observe.records.fates import CopyRow
 BUCKET_BYTES: Final = 1_000_000
 """How many bytes of manifests should come to a bucket: some 10,000 records, few enough for a processor's cache."""
 
-MOST_BUCKETS: Final = 400
-"""More are never made: each takes two open files in every process."""
+MOST_BUCKETS: Final = 100_000
+"""More are never made; so many are enough for a billion records."""
 
-CHUNK_BYTES: Final = 1 << 20
-"""How much of a file is read at once."""
+BLOCK: Final = 4096
+"""So many records of one writer, one after the other, go to one bucket: they are announced and found together."""
 
-_ROWS = 32_768
+MOST_DIGITS: Final = 15
+"""A sequence with more is no sequence."""
+
+CHUNK_BYTES: Final = 1 << 18
+"""How much of a file is read at once: what is made of it should fit in a processor's cache."""
+
+_WAITING_BYTES: Final = 4 << 20
+_ROW_BYTES: Final = 500
 
 
 def bucket_count(manifest_bytes: int) -> int:
@@ -32,13 +42,68 @@ def bucket_count(manifest_bytes: int) -> int:
     return max(1, min(MOST_BUCKETS, -(-manifest_bytes // BUCKET_BYTES)))
 
 
-def identity_number(identity: bytes, seed: int) -> int:
-    """By which number an identity is sorted, and drawn for the control."""
-    return crc32(identity, seed & 0xFFFFFFFF)
+def number_of(identity: str) -> int:
+    """By which number an identity is sorted: that of its bucket, once divided by how many there are."""
+    epoch, _, sequence = identity.rpartition("/")
+    if sequence.isascii() and sequence.isdigit() and len(sequence) <= MOST_DIGITS:
+        return crc32(epoch.encode("utf-8", "surrogatepass")) + int(sequence) // BLOCK
+    return crc32(identity.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Copies whose schemas allow them, in columns: their identities (ASCII), and what else a `Copy` has.
+
+    `searchable` and `stamped` are empty where no copy tells.
+    """
+
+    identities: Sequence[bytes]
+    searchable: Sequence[float]
+    digests: Sequence[str]
+    stamped: Sequence[float]
+
+    def some(self, which: Sequence[int]) -> Packed:
+        """Those which are asked for."""
+        columns = (self.identities, self.searchable, self.digests, self.stamped)
+        return Packed(*([column[at] for at in which] if column else () for column in columns))  # type: ignore[arg-type]
+
+    def written(self) -> bytes:
+        """For `rows_of`: few large values are written and read many times as fast as many small ones."""
+        floats = [array("d", column).tobytes() for column in (self.searchable, self.stamped)]
+        return marshal.dumps((b"\n".join(self.identities), " ".join(self.digests), *floats))
+
+
+def rows_of(written: bytes) -> list[CopyRow]:
+    """The rows of copies that were written as `Packed`."""
+    return _rows(marshal.loads(written))  # noqa: S302 - written by a process of this very audit
+
+
+def _rows(written: tuple[bytes, str, bytes, bytes]) -> list[CopyRow]:
+    identities, digests, *floats = written
+    names = identities.decode("ascii").split("\n")
+    searchable, stamped = (array("d", column).tolist() or repeat(None) for column in floats)
+    return list(zip(names, searchable, digests.split(" "), repeat(True), stamped, strict=False))
+
+
+class Sorted:
+    """Found copies by the number of their identities: `packed` those that are alike, `rows` the others."""
+
+    def __init__(self) -> None:
+        self.packed: list[tuple[int, bytes]] = []
+        self.rows: defaultdict[int, list[CopyRow]] = defaultdict(list)
+
+    def add(self, number: int, copies: Packed) -> None:
+        """Adds copies that are alike."""
+        self.packed.append((number, copies.written()))
+
+    def copies(self) -> list[CopyRow]:
+        """All of them."""
+        packed = [row for _, written in self.packed for row in rows_of(written)]
+        return [*packed, *(row for rows in self.rows.values() for row in rows)]
 
 
 class Buckets:
-    """The files that one process sorts into.
+    """The files that one process sorts into; none stays open, for there may be more than a process may open.
 
     Args:
         folder: the audit's folder.
@@ -48,69 +113,63 @@ class Buckets:
 
     def __init__(self, folder: Path, count: int, name: str) -> None:
         self._folder, self._count, self._name = folder, count, name
-        self._open: dict[tuple[str, int], BinaryIO] = {}
-        self._rows: list[list[CopyRow]] = [[] for _ in range(count)]
+        self._rows: defaultdict[int, list[CopyRow]] = defaultdict(list)
+        self._packed: defaultdict[int, list[bytes]] = defaultdict(list)
         self._waiting = 0
 
-    def __enter__(self) -> Self:
-        """Files are opened when something is to be written to them."""
-        return self
+    def announcements(self, number: int, lines: bytes) -> None:
+        """Adds manifest lines, each ended by a line break, of identities of one number."""
+        with self._file("announced", number % self._count) as file:
+            file.write(lines)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes all files."""
-        for file in self._open.values():
-            file.close()
-
-    def announcements(self, lines: list[list[bytes]]) -> None:
-        """Adds manifest lines without their line breaks, by bucket."""
-        for number, some in enumerate(lines):
-            if some:
-                file = self._file("announced", number)
-                file.write(b"\n".join(some))
-                file.write(b"\n")
-
-    def copies(self, found: list[tuple[int, CopyRow]]) -> None:
-        """Adds found copies with the numbers of their identities."""
-        rows, count = self._rows, self._count
-        for number, row in found:
-            rows[number % count].append(row)
-        self._waiting += len(found)
-        if self._waiting >= _ROWS:
+    def copies(self, found: Sorted) -> None:
+        """Adds found copies."""
+        for number, copies in found.packed:
+            self._packed[number % self._count].append(copies)
+            self._waiting += len(copies)
+        for number, rows in found.rows.items():
+            self._rows[number % self._count] += rows
+            self._waiting += _ROW_BYTES * len(rows)
+        if self._waiting >= _WAITING_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Everything is in the files, for others to read."""
-        for number, rows in enumerate(self._rows):
-            if rows:
-                marshal.dump(rows, self._file("found", number))
-                rows.clear()
+        for number, copies in self._packed.items():
+            with self._file("found", number) as file:
+                file.writelines(copies)
+        for number, rows in self._rows.items():
+            with self._file("found", number) as file:
+                marshal.dump(rows, file)
+        self._packed.clear()
+        self._rows.clear()
         self._waiting = 0
-        for file in self._open.values():
-            file.flush()
 
     def _file(self, side: str, number: int) -> BinaryIO:
-        key = (side, number)
-        if key not in self._open:
-            path = self._folder / f"{side}.{number}.{self._name}"
-            self._open[key] = path.open("ab")  # closed by __exit__
-        return self._open[key]
+        folder = self._folder / str(number)
+        try:
+            return (folder / f"{side}.{self._name}").open("ab")
+        except FileNotFoundError:
+            folder.mkdir(exist_ok=True)
+            return (folder / f"{side}.{self._name}").open("ab")
 
 
 def announced_lines(folder: Path, bucket: int) -> Iterator[bytes]:
     """The manifest lines of a bucket, whoever wrote them."""
-    for path in sorted(folder.glob(f"announced.{bucket}.*")):
+    for path in sorted((folder / str(bucket)).glob("announced.*")):
         yield path.read_bytes()
 
 
 def found_rows(folder: Path, bucket: int) -> Iterator[list[CopyRow]]:
     """The found copies of a bucket, whoever wrote them."""
-    for path in sorted(folder.glob(f"found.{bucket}.*")):
+    for path in sorted((folder / str(bucket)).glob("found.*")):
         with path.open("rb") as file:
             while True:
                 try:
-                    yield marshal.load(file)  # noqa: S302 - written by a process of this very audit
+                    read = marshal.load(file)  # noqa: S302 - written by a process of this very audit
                 except EOFError:
                     break
+                yield _rows(read) if type(read) is tuple else read
 
 
 def chunks(path: Path, start: int, end: int) -> Iterator[bytes]:

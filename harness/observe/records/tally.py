@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Final, Self, TypeAlias
 
-from harness.model.audit import Fates
+from harness.model.audit import Fates, FaultWindow
 from harness.model.records import UNKNOWN_DIGEST
 from harness.observe.records.fates import CopyRow, Fate
 
@@ -83,6 +84,32 @@ class Tally:
             self.earliest = delay
         if delay > self.latest:  # noqa: PLR1730 - as above
             self.latest = delay
+
+    def plain_copies(self, ats: Sequence[float], rows: Sequence[CopyRow]) -> None:
+        """Counts records each of which was found once, with a digest and a delay, as `copies` counts one."""
+        self.found += len(rows)
+        stamps = [abs(row[4] - at) for at, row in zip(ats, rows, strict=True) if row[4] is not None]
+        self.skew = max(self.skew, max(stamps, default=-math.inf))
+        delays = [row[1] - at for at, row in zip(ats, rows, strict=True) if row[1] is not None]
+        self.earliest = min(self.earliest, min(delays, default=math.inf))
+        self.latest = max(self.latest, max(delays, default=-math.inf))
+        self.delays.update([ceil(delay * 1000) if delay < FINE_SECONDS else ceil(delay) * 1000 for delay in delays])
+
+    def windows(self, windows: Sequence[FaultWindow], ats: Sequence[float], lanes: Sequence[str], fate: str) -> None:
+        """Counts records of one fate by the windows in which they were announced."""
+        if not windows or not ats:
+            return
+        by_lane: dict[str, list[float]] = {}
+        for lane, at in zip(lanes, ats, strict=True):
+            by_lane.setdefault(lane, []).append(at)
+        for announced in by_lane.values():
+            announced.sort()
+        for number, window in enumerate(windows):
+            for lane, announced in by_lane.items():
+                if window.lane in {"", lane}:
+                    within = bisect_right(announced, window.until_at) - bisect_left(announced, window.from_at)
+                    if within > 0:
+                        self.in_windows[number, fate] += within
 
     def example(self, fate: Fate, name: str) -> None:
         """Names a record of a bad fate, while there are few."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeAlias
 from zlib import crc32
@@ -9,11 +12,15 @@ from zlib import crc32
 from harness.observe.records.checks import Checker, Seen
 from harness.observe.records.joining import join
 from harness.observe.records.partition import (
+    BLOCK,
+    MOST_DIGITS,
     Buckets,
     announced_lines,
     chunks,
     found_rows,
+    number_of,
 )
+from harness.observe.records.reading import Reader
 from harness.observe.records.settings import Settings
 from harness.observe.records.tally import Tally
 
@@ -41,11 +48,7 @@ class Tasks:
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings = settings
         self._buckets = Buckets(settings.folder, settings.buckets, name)
-        self._checker: tuple[Epochs, Checker] | None = None
-
-    def close(self) -> None:
-        """Closes the files."""
-        self._buckets.__exit__(None, None, None)
+        self._reader: tuple[Epochs, Reader] | None = None
 
     def announcements(self, path: Path, start: int, end: int) -> Announcements:
         """Sorts the announcements of a stretch of a manifest.
@@ -54,13 +57,14 @@ class Tasks:
             OSError: it cannot be read, or the audit's folder not written.
         """
         told = Announcements()
-        count, seed = self._settings.buckets, self._settings.seed & 0xFFFFFFFF
         epoch = b"\n"
         for chunk in chunks(path, start, end):
             lines = chunk.split(b"\n")
             lines.pop()  # nothing, or what a writer that was killed has left: half a line announces nothing
-            sorted_lines: list[list[bytes]] = [[] for _ in range(count)]
-            for line in lines:
+            told.lines += len(lines)
+            by_number: defaultdict[int, list[bytes]] = defaultdict(list)
+            alone = False
+            for at, line in enumerate(lines):
                 name = line[: line.find(b"\t")]
                 if name[: name.rfind(b"/") + 1] != epoch:
                     if not _is_announcement(line):
@@ -72,10 +76,16 @@ class Tasks:
                 elif line.count(b"\t") != 5:
                     told.broken.append(f"{path.name}: {line[:60].decode(errors='replace')!r}")
                     continue
-                sorted_lines[crc32(name, seed) % count].append(line)
-            told.lines += len(lines)
-            self._buckets.announcements(sorted_lines)
-        self._buckets.flush()
+                if not alone:  # asked once a chunk, where lines of several writers may take turns
+                    alone = True
+                    rest = _of_one_writer(epoch, lines[at:])
+                    if rest is not None:
+                        for number, some in rest.items():
+                            by_number[number] += some
+                        break
+                by_number[number_of(name.decode(errors="replace"))].append(line)
+            for number, some in by_number.items():
+                self._buckets.announcements(number, b"\n".join([*some, b""]))
         return told
 
     def records(self, path: Path, start: int, end: int, epochs: Epochs) -> Seen:
@@ -85,20 +95,13 @@ class Tasks:
             OSError: it cannot be read, or the audit's folder not written.
         """
         settings = self._settings
-        if self._checker is None or self._checker[0] is not epochs:
-            self._checker = (
-                epochs,
-                Checker(
-                    settings.schemas,
-                    epochs,
-                    refresh_seconds=settings.refresh_seconds,
-                    seed=settings.seed,
-                    draw=settings.draw,
-                ),
-            )
-        checker, total = self._checker[1], Seen()
+        if self._reader is None or self._reader[0] is not epochs:
+            held: Any = {"refresh_seconds": settings.refresh_seconds, "seed": settings.seed, "draw": settings.draw}
+            checker = Checker(settings.schemas, epochs, **held)
+            self._reader = epochs, Reader(checker, settings.schemas, **held)
+        reader, total = self._reader[1], Seen()
         for chunk in chunks(path, start, end):
-            seen, found = checker.read(chunk.split(b"\n"))
+            seen, found = reader.read(chunk)
             total.add(seen, epochs, settings.draw)
             self._buckets.copies(found)
         self._buckets.flush()
@@ -112,6 +115,25 @@ class Tasks:
         """
         folder = self._settings.folder
         return join(announced_lines(folder, bucket), found_rows(folder, bucket), self._settings, wanted)
+
+
+def _of_one_writer(epoch: bytes, lines: Sequence[bytes]) -> dict[int, Sequence[bytes]] | None:
+    """Lines by the number of their identities, where all are announcements of one epoch; else None."""
+    size = len(epoch)
+    if not epoch.isascii() or not all(map(bytes.startswith, lines, repeat(epoch))):
+        return None
+    if set(map(bytes.count, lines, repeat(b"\t"))) != {5}:
+        return None
+    texts = [line[size : line.find(b"\t")] for line in lines]
+    if not all(map(bytes.isdigit, texts)) or max(map(len, texts)) > MOST_DIGITS:
+        return None
+    base, blocks = crc32(epoch[:-1]), [int(text) // BLOCK for text in texts]
+    if blocks[0] == min(blocks) == max(blocks):
+        return {base + blocks[0]: lines}
+    by_number: defaultdict[int, list[bytes]] = defaultdict(list)
+    for block, line in zip(blocks, lines, strict=True):
+        by_number[base + block].append(line)
+    return dict(by_number)
 
 
 def _is_announcement(line: bytes) -> bool:

@@ -46,7 +46,6 @@ def main() -> None:
             answer = f"{error.filename or 'a file'}: {error.strerror or error}"
         marshal.dump(answer, answers)
         answers.flush()
-    tasks.close()
 
 
 if __name__ == "__main__":

@@ -49,8 +49,7 @@ class Alone:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes the files."""
-        self._tasks.close()
+        """Nothing is open."""
 
     def announcements(self, stretches: Sequence[Stretch]) -> Iterator[Announcements]:
         """Sorts announcements."""
