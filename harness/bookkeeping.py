@@ -26,7 +26,7 @@ from harness.model.audit import AuditEvent, FaultWindow, RecordsNotAudited
 from harness.model.episodes import EpisodeBegan, EpisodeEnded, EpisodePlan
 from harness.model.events import Event, FaultApplying, Healed, Payload, Progress
 from harness.model.plan import Reach
-from harness.model.policy import RECORD_KINDS, Policies
+from harness.model.policy import LOG_KINDS, RECORD_KINDS, Policies
 from harness.model.records import MANIFESTS, RecordSchema
 from harness.model.searching import SearchEvent
 from harness.model.series import SeriesCompared
@@ -83,8 +83,7 @@ async def provide(policies: Policies, cache: Path, say: Callable[[str], None]) -
     artifacts, why_not = await fetch_what_can(needed, [name for name in wished if name not in needed], cache, say)
     lacking = {one.kind for one in policies.components if component_of(one.kind).artifact in why_not}
     if lacking & {"elasticsearch", "filebeat"}:
-        # The one is of no use without the other.
-        lacking |= {"elasticsearch", "elasticsearch-exporter", "filebeat", "nginx", "emitter"}
+        lacking |= LOG_KINDS  # the one is of no use without the other
     return Provided(policies.without(lacking), artifacts, why_not)
 
 

@@ -7,11 +7,12 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import __version__
 from harness.drive.casting import Cast
+from harness.drive.faults import RECORDS
 from harness.drive.faults.registry import FAULTS
 from harness.drive.interruption import Interruption
 from harness.drive.plan.episodes import plan_episodes
@@ -23,7 +24,7 @@ from harness.errors import Defect, HarnessError, LedgerError
 from harness.model.episodes import EpisodeLeftOut, EpisodePlan, EpisodePlanned
 from harness.model.events import Event, RunEnded, RunStarted
 from harness.model.plan import Profile, Timetable, Traits
-from harness.model.policy import RECORD_KINDS, Policies
+from harness.model.policy import LOG_KINDS, RECORD_KINDS, Policies
 from harness.observe.channels.registry import CHANNELS
 from harness.observe.declaration import declare
 from harness.observe.folder import attempt, commit_of, new_folder, point_latest, write_whole
@@ -95,7 +96,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
     """
     loaded = load_policies(options.policies)
     follows_records = SHAPES[Profile(options.profile)].records and not options.only
-    policies = loaded.policies if follows_records else loaded.policies.without(RECORD_KINDS)
+    policies = loaded.policies if follows_records else as_far_as_needed(loaded.policies, options.only)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     scenes, left_out = planned(Cast(policies, options.only))
     timetable = plan(
@@ -126,6 +127,7 @@ def execute(options: Options, show: Callable[[Event], None], say: Callable[[str]
                     folder=folder,
                     locustfile=options.locustfile or policies.root.absolute().parent / "loadtests" / "community.py",
                     episodes=episodes,
+                    reckons=follows_records,
                 )
                 asyncio.run(Rehearsal(script, ledger, say, interruption).carry_out())
             except HarnessError as error:
@@ -156,6 +158,23 @@ def write_reports(folder: Path) -> None:
     recorded = read_run(folder)
     for name, form in _REPORTS.items():
         write_whole(folder / name, render(form, recorded, colour=False))
+
+
+def as_far_as_needed(policies: Policies, only: Sequence[str]) -> Policies:
+    """What a run needs that follows no records: the way of logs where an alert of it is asked for by name, else none.
+
+    Without that way its alerts cannot be drilled.
+
+    Args:
+        policies: what was promised.
+        only: names of the alerts to drill; all where empty.
+    """
+    faults = {fault.id for fault in FAULTS if RECORDS & fault.touches}
+    of_records = {drill.alert for drill in policies.drills if faults & {*drill.faults, *drill.nightly}}
+    if of_records & set(only):
+        return policies.without(RECORD_KINDS - LOG_KINDS)
+    bare = policies.without(RECORD_KINDS)
+    return replace(bare, drills=tuple(drill for drill in bare.drills if drill.alert not in of_records))
 
 
 def _episodes(policies: Policies, timetable: Timetable) -> tuple[tuple[EpisodePlan, ...], Mapping[str, str]]:

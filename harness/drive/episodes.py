@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from harness.drive.effect import Effect
+from harness.drive.finish import settled
 from harness.drive.look import watch
 from harness.drive.records import RecordFault, Way
 from harness.drive.records.registry import RECORD_FAULTS
@@ -23,6 +24,7 @@ _PROVE_SECONDS: Final = 30.0
 _UNDO_SECONDS: Final = 60.0
 _RECOVER_SECONDS: Final = 60.0
 _LOOKS_APART_SECONDS: Final = 0.25
+_TOO_LATE: Final = "the load ended before it was played"
 _BY_ID: Final = {fault.id: fault for fault in RECORD_FAULTS}
 
 
@@ -36,7 +38,8 @@ async def play_episodes(
 ) -> None:
     """Plays episodes in their order; what fails is told in `EpisodeEnded`, and the next one is played.
 
-    Each: wait until records flow, apply the fault, have it prove itself, hold it, undo it, wait until records flow.
+    Each: wait until nobody else lays hands on the way of records, and until records flow; apply the fault, have it
+    prove itself, hold it, undo it, wait until records flow.
 
     Args:
         episodes: what is played.
@@ -48,9 +51,30 @@ async def play_episodes(
     patient = replace(world, limits=replace(world.limits, prove_seconds=_PROVE_SECONDS))
     for episode in episodes:
         why = await _rest(episode.phase, stop)
-        if not why:
-            why = await _played(episode, faults[episode.fault], way(), patient, stop)
+        async with _to_itself(world.records, stop) as free:
+            if not why:
+                why = "" if free else _TOO_LATE
+            if not why:
+                why = await _played(episode, faults[episode.fault], way(), patient, stop)
         world.write(EpisodeEnded(episode.id, why))
+
+
+@asynccontextmanager
+async def _to_itself(way: asyncio.Lock, stop: asyncio.Event) -> AsyncIterator[bool]:
+    """The way of records to oneself while this lasts; False where the run was to end before it was free."""
+    taking = asyncio.create_task(way.acquire(), name="waiting for the way of records")
+    stopping = asyncio.create_task(stop.wait(), name="waiting for the end")
+    try:
+        await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        yield taking.done() and not stop.is_set()
+    finally:
+        taking.cancel()
+        stopping.cancel()
+        cancelled = await settled({taking, stopping})
+        if not taking.cancelled():
+            way.release()
+        if cancelled:
+            raise asyncio.CancelledError
 
 
 async def _played(episode: EpisodePlan, fault: RecordFault, way: Way, world: Surroundings, stop: asyncio.Event) -> str:
@@ -98,4 +122,4 @@ async def _rest(span: timedelta, stop: asyncio.Event) -> str:
     if not stop.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), span.total_seconds())
-    return "the load ended before it was played" if stop.is_set() else ""
+    return _TOO_LATE if stop.is_set() else ""

@@ -8,7 +8,7 @@ from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 
 from harness.drive.effect import Effect
-from harness.drive.faults import LaneControl, Proof
+from harness.drive.faults import RECORDS, LaneControl, Proof
 from harness.drive.finish import settled
 from harness.drive.surroundings import Surroundings
 from harness.errors import HarnessError
@@ -21,6 +21,7 @@ from harness.model.events import (
     InjectionUnverified,
     PathDisturbed,
     PathRestored,
+    Progress,
 )
 from harness.model.notifications import Status
 from harness.model.plan import Control, Injection
@@ -61,6 +62,25 @@ class Injecting:
             HarnessError: the ledger or the journal cannot be written; what was applied is undone.
             asyncio.CancelledError: cancelled; what was applied is undone, or `beyond_repair` says why it is not.
         """
+        async with self._way_of_records():
+            await self._carry_out()
+
+    @asynccontextmanager
+    async def _way_of_records(self) -> AsyncIterator[None]:
+        """Where the fault touches the way of records nobody else does meanwhile, and what others did there is over.
+
+        Nothing of the injection has begun while it waits for that, so none of it is late.
+        """
+        injection, world = self._injection, self._world
+        if not RECORDS & world.faults[injection.fault].touches:
+            yield
+            return
+        async with world.records:
+            if left := await world.quiet(injection, world.limits.quiet_seconds):
+                world.write(Progress(f"{injection.lane} is used although it is not quiet: {', '.join(left)}"))
+            yield
+
+    async def _carry_out(self) -> None:
         injection, world = self._injection, self._world
         with ExitStack() as interference:
             async with self._disturbed() as restored:

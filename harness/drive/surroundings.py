@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -95,6 +96,8 @@ class Surroundings:
         limits: how long things may take.
         clock: both clocks; its monotonic one is the event loop's.
         given_up: why a lane did not come up, by its name: nothing is tried there.
+        records: the way of records, for whoever lays hands on it: an episode from before it is begun until records flow
+            again, an injection whose fault touches that way from before it is applied until its last word.
     """
 
     faults: Mapping[str, Fault]
@@ -107,6 +110,7 @@ class Surroundings:
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], Instant] = Instant.now
     given_up: Mapping[str, str] = field(default_factory=dict)
+    records: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def why_not_in(self, lane: str) -> str:
         """Why nothing can be tried in a lane, in a sentence; empty where it can."""

@@ -69,6 +69,7 @@ class EpisodePlan:
         phase: how long after the end of the one before it begins.
         hold: how long the fault stays once it is proven.
         promise: what may become of records that are announced from its beginning until records flow again.
+        tolerates: alerts that may speak from its beginning until shortly after its end.
     """
 
     id: str
@@ -79,6 +80,7 @@ class EpisodePlan:
     phase: timedelta
     hold: timedelta
     promise: Promise
+    tolerates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

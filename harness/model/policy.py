@@ -235,7 +235,8 @@ class RecordDrill:
     """What a team states of one fault of the records' way: how many records it may cost, and why.
 
     `lost` is a count, `ratio` a share of the announced ones; where both are None the fault's own promise stands.
-    `nightly` says whether it is for the night alone; None leaves that to the fault.
+    `nightly` says whether it is for the night alone; None leaves that to the fault. `tolerates` names alerts that may
+    speak while it is in place and shortly after: it truly raises them.
     """
 
     fault: str
@@ -244,10 +245,14 @@ class RecordDrill:
     why: str
     nightly: bool | None
     span: Span
+    tolerates: tuple[str, ...] = ()
 
 
-RECORD_KINDS: Final = frozenset({"nginx", "emitter", "filebeat", "elasticsearch", "clickhouse", "influxdb"})
-"""Kinds of component that only write, ship and keep records: no alert depends on them, a run can do without."""
+LOG_KINDS: Final = frozenset({"nginx", "emitter", "filebeat", "elasticsearch", "elasticsearch-exporter"})
+"""Kinds of component that only write, ship and keep logs, or watch that: without store and shipper none is of use."""
+
+RECORD_KINDS: Final = LOG_KINDS | {"clickhouse", "influxdb"}
+"""Kinds of component that only serve records: a run can do without all of them, and without what is drilled of them."""
 
 
 @dataclass(frozen=True, slots=True)

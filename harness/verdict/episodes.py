@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
+from typing import Final
 
 from harness.model.audit import Fates, RecordsAudited
+from harness.model.notifications import Status
+from harness.model.stack import SHARED
 from harness.model.verdicts import EpisodeVerdict, Verdict
 from harness.verdict.record import EpisodeStory, Record
+
+AFTERMATH_SECONDS: Final = 20.0
+"""How long after its end an episode is still to be heard of: a window of 10 s forgets it, a scrape and an evaluation
+see that (3 s), and Alertmanager looks at a group every 5 s."""
 
 
 def judge_episodes(told: Record) -> tuple[EpisodeVerdict, ...]:
@@ -16,6 +24,41 @@ def judge_episodes(told: Record) -> tuple[EpisodeVerdict, ...]:
     ones count against what is allowed; late ones are told, for to be late is what such a fault does.
     """
     return tuple(_judged(story, told) for story in told.episodes)
+
+
+def raised(record: Record, names: Collection[str], at: float, status: Status) -> frozenset[str]:
+    """Those of the alerts that an episode truly raises at an instant, in the lane of what all share: no false alarms.
+
+    It does from its beginning to shortly after its end. The way of records has one user at a time: what an injection of
+    the same alert has begun since then is the injection's, but for the news of the episode's end, which may still be on
+    its way until the injection is healed.
+
+    Args:
+        record: the run.
+        names: the alerts that a message speaks of.
+        at: when it arrived.
+        status: what it says.
+    """
+    return frozenset(
+        name for name in names if any(_raises(story, name, at, status, record) for story in record.episodes)
+    )
+
+
+def _raises(story: EpisodeStory, name: str, at: float, status: Status, record: Record) -> bool:
+    if name not in story.plan.tolerates or story.began_at is None or at < story.began_at:
+        return False
+    ended_at = math.inf if story.ended_at is None else story.ended_at
+    if at <= ended_at:
+        return True
+    since = [
+        other
+        for other in record.stories
+        if (other.planned.alert, other.planned.lane) == (name, SHARED)
+        and other.applying_at is not None
+        and ended_at <= other.applying_at <= at
+    ]
+    late_news = status is Status.RESOLVED and all(one.healed is None or at < one.healed.healing_at for one in since)
+    return at <= ended_at + AFTERMATH_SECONDS and (not since or late_news)
 
 
 def _judged(story: EpisodeStory, told: Record) -> EpisodeVerdict:

@@ -11,6 +11,7 @@ from harness.model.policy import rendered
 from harness.model.stack import LANE_LABEL, SHARED
 from harness.model.time import Instant
 from harness.observe.attribution import says, spoken
+from harness.verdict.episodes import raised
 from harness.verdict.record import Record, Story
 
 _RACE_SECONDS = 2.0
@@ -45,13 +46,16 @@ def attribute(record: Record) -> Attribution:
             for story in record.stories
             if any(_reaches(story, lane) for lane in said & lanes) and story.covers(message.arrived.wall)
         ]
-        explained = False
+        by_episode = (
+            raised(record, said & names, message.arrived.wall, message.status) if SHARED in said else frozenset()
+        )
+        explained = bool(by_episode)
         for story in under_way:
             planned = story.planned
-            own = {planned.alert, planned.lane} <= said
+            own = {planned.alert, planned.lane} <= said and planned.alert not in by_episode
             beside = _beside(story, under_way)
             others = _others(message, story, record, said & names, mentioned_beside=own)
-            strange = sorted(others - set(planned.tolerates) - _earlier(message, story, record) - beside)
+            strange = sorted(others - set(planned.tolerates) - _earlier(message, story, record) - beside - by_episode)
             if story is _latest(story, under_way):
                 unexpected[planned.id].extend(f"{_told(message)} speaks of {name}" for name in strange)
             if own:

@@ -17,6 +17,7 @@ from harness.model.stack import LANE_LABEL, SHARED
 from harness.model.verdicts import FalseAlarm, FaultQuality, InjectionVerdict, Noise, Outcome, Quality, Trial
 from harness.observe.attribution import says, speaks_of
 from harness.verdict.disturbances import reaches_everything
+from harness.verdict.episodes import raised
 from harness.verdict.record import Record, Story
 from harness.verdict.statistics import quantiles, rate_upper_bound
 from harness.verdict.trials import UNJUDGED
@@ -141,6 +142,8 @@ def _alarms(record: Record) -> tuple[Counter[str], list[FalseAlarm]]:
     false: dict[tuple[str, str, int], FalseAlarm] = {}
     turns: dict[tuple[str, str], int] = {}
     for told in _told(record):
+        if told.lane == SHARED and raised(record, (told.alert,), told.at, Status.FIRING):
+            continue  # an episode has truly raised it, and episodes are judged by what they cost
         story = _explaining(told, record.stories, turns)
         if story is not None:
             explained[told.alert, told.lane, story.planned.id] = story

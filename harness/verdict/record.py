@@ -37,7 +37,6 @@ from harness.model.events import (
     LoadMeasured,
     PathDisturbed,
     PathRestored,
-    Payload,
     PlanClosed,
     Rewired,
     RunEnded,
@@ -130,13 +129,18 @@ class SceneStory:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeStory:
-    """What the ledger tells of one episode. `why` is what kept it from its end; `ended` whether that was told."""
+    """What the ledger tells of one episode. `why` is what kept it from its end; `ended` whether that was told.
+
+    `began_at` and `ended_at` are the instants of both, Unix seconds.
+    """
 
     plan: EpisodePlan
     began: bool = False
     proven: EpisodeProven | None = None
     ended: bool = False
     why: str = ""
+    began_at: float | None = None
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,21 +281,21 @@ def record(events: Iterable[Event]) -> Record:
         searches=tuple(one for one in payloads if isinstance(one, SearchTried)),
         archives=tuple(one for one in payloads if isinstance(one, ArchiveTried)),
         tails=tuple(one for one in payloads if isinstance(one, TailTried)),
-        episodes=tuple(_episode(one.episode, payloads) for one in payloads if isinstance(one, EpisodePlanned)),
+        episodes=tuple(_episode(one.episode, ledger) for one in payloads if isinstance(one, EpisodePlanned)),
         episodes_left_out={one.fault: one.why for one in payloads if isinstance(one, EpisodeLeftOut)},
     )
 
 
-def _episode(plan: EpisodePlan, payloads: Iterable[Payload]) -> EpisodeStory:
+def _episode(plan: EpisodePlan, ledger: Iterable[Event]) -> EpisodeStory:
     story = EpisodeStory(plan)
-    for payload in payloads:
-        match payload:
+    for event in ledger:
+        match event.payload:
             case EpisodeBegan(episode=plan.id):
-                story = replace(story, began=True)
+                story = replace(story, began=True, began_at=event.wall)
             case EpisodeProven(episode=plan.id) as proven:
                 story = replace(story, proven=proven)
             case EpisodeEnded(episode=plan.id, why=why):
-                story = replace(story, ended=True, why=why)
+                story = replace(story, ended=True, why=why, ended_at=event.wall)
             case _:
                 pass
     return story

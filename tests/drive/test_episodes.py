@@ -95,6 +95,9 @@ class TestPlan:
         """Its loss in place of the promise, its profile in place of the fault's."""
         drill = RecordDrill("storm", None, 0.01, "a queue in memory", False, SPAN)
         assert plans(Profile.GATE, drill)["storm"].promise == Promise(ratio=0.01, why="a queue in memory")
+        speaks = RecordDrill("storm", None, None, "", None, SPAN, ("LogsNotCollected",))
+        assert plans(Profile.NIGHTLY, speaks)["storm"].tolerates == ("LogsNotCollected",)
+        assert plans(Profile.NIGHTLY)["storm"].tolerates == ()
         assert "store-down" not in plans(Profile.GATE, RecordDrill("store-down", None, None, "", True, SPAN))
         assert Promise(lost=3).allowed(1000) == 3
         assert Promise(lost=3, ratio=0.01).allowed(1000) == 10

@@ -72,6 +72,7 @@ HOLDS = {
     "ExporterDown": 3,
     "CollectionRatioLow": 0,
     "ConfigReloadFailed": 0,
+    "LogsNotCollected": 10,
     "NotificationsFailing": 0,
     "MonitoringRestarted": 0,
 }
@@ -181,6 +182,32 @@ HANGING = [
 ]
 ALONE = [HANGING[0], HANGING[1], series("storage_errors_total", steady(0), kind="unavailable")]
 
+
+def written(rate: float) -> list[dict[str, str]]:
+    """Two instances that write as many log records a second in all."""
+    return [
+        instance("log_records_written_total", grows(rate / 2, rate / 2), "community-platform", log=log)
+        for log in ("application", "error")
+    ]
+
+
+def taken_in(value: Value) -> dict[str, str]:
+    """What the store of logs has taken in."""
+    return instance("elasticsearch_indices_indexing_index_total", value, "elasticsearch", cluster="logs")
+
+
+def outage(seconds: int, late: int = 0) -> Value:
+    """A store that takes in 10 records a second, none during an outage, and all that waited when it is over.
+
+    As where only applications write, 10 a second. The shipper needs `late` seconds in any case.
+    """
+
+    def value(second: int) -> float:
+        return 10 * max(0, (ONSET if ONSET <= second < ONSET + seconds else second) - late)
+
+    return value
+
+
 CASES = (
     Case("ServerDown", [up("community-platform", level(1, 0))], [up("community-platform", steady(1))]),
     Case("DatabaseDown", [instance("mysql_up", level(1, 0), "mysql")], [instance("mysql_up", steady(1), "mysql")]),
@@ -237,6 +264,7 @@ CASES = (
         [instance("prometheus_config_last_reload_successful", level(1, 0), "prometheus")],
         [instance("prometheus_config_last_reload_successful", steady(1), "prometheus")],
     ),
+    Case("LogsNotCollected", [*written(10), taken_in(grows(20, 4.9))], [*written(10), taken_in(grows(20, 5.1))], 10),
     Case(
         "NotificationsFailing",
         failed("alertmanager_notification_requests_failed_total", 2, 5),
@@ -372,3 +400,65 @@ def test_a_missing_target_is_missed_until_it_is_back(tmp_path: Path, artifacts: 
 def test_the_watchdog_always_fires(tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
     """From the first evaluation on, with no series at all."""
     assert promtool(artifacts, tmp_path, [], [firing("Watchdog", second, 1) for second in (0, 1, 60)]) == ""
+
+
+class TestLogsNotCollected:
+    """What is written and what is taken in, end to end."""
+
+    def test_an_outage_that_is_caught_up_on_is_nobodys_alarm(
+        self, tmp_path: Path, artifacts: Mapping[str, Artifact]
+    ) -> None:
+        """8 s without the store are 11 s without a record; where nothing comes any more it is told within 23 s."""
+        never = [firing("LogsNotCollected", second, 0) for second in range(90)]
+        through = [*written(10), taken_in(outage(11, late=2))]
+        assert promtool(artifacts, tmp_path, through, never) == ""
+        for_good = [firing("LogsNotCollected", second, 1) for second in range(ONSET + 20, 90)]
+        assert promtool(artifacts, tmp_path, [*written(10), taken_in(outage(90))], for_good) == ""
+        busy = [*written(10), taken_in(grows(30, 0))]
+        assert promtool(artifacts, tmp_path, busy, for_good) == ""
+
+    def test_without_its_hold_the_outage_would_be_told(self, tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+        """The twin: half of the hold is too little."""
+        hasty = sabotaged(
+            tmp_path, "for: 10s\n        labels:\n          severity: warning\n          priority: high", "for: 5s"
+        )
+        never = [firing("LogsNotCollected", second, 0) for second in range(90)]
+        through = [*written(10), taken_in(outage(11, late=2))]
+        assert "exp:" in promtool(artifacts, tmp_path, through, never, hasty)
+
+    def test_a_store_that_does_not_answer_has_taken_in_nothing(
+        self, tmp_path: Path, artifacts: Mapping[str, Artifact]
+    ) -> None:
+        """Its figures are gone while its exporter tells so: an alarm, though not for 10 s of it."""
+        for seconds, count in ((30, 1), (10, 0)):
+            away = range(ONSET, ONSET + seconds)
+            known = [
+                taken_in(lambda second, away=away: None if second in away else 20 * second),  # type: ignore[misc]
+                up("elasticsearch", steady(1)),
+            ]
+            seen = 'count(max_over_time(ALERTS{alertname="LogsNotCollected",alertstate="firing"}[40s])) or vector(0)'
+            told = [number(seen, ONSET + 40, count)]
+            assert promtool(artifacts, tmp_path, [*written(10), *known], told) == ""
+
+    def test_an_exporter_that_is_gone_says_nothing_of_logs(
+        self, tmp_path: Path, artifacts: Mapping[str, Artifact]
+    ) -> None:
+        """No figure and no word of the store: that is told by ExporterDown alone."""
+        gone = [
+            taken_in(lambda second: None if second >= ONSET else 20 * second),
+            up("elasticsearch", level(1, 0)),
+        ]
+        told = [firing("LogsNotCollected", second, 0) for second in range(90)]
+        told += [firing("ExporterDown", second, 1) for second in range(ONSET + 5, 90)]
+        assert promtool(artifacts, tmp_path, [*written(10), *gone], told) == ""
+
+    def test_the_first_records_need_a_moment(self, tmp_path: Path, artifacts: Mapping[str, Artifact]) -> None:
+        """Traffic begins, and the first record is taken in 6 s later; where nobody writes nothing is missing."""
+        never = [firing("LogsNotCollected", second, 0) for second in range(90)]
+        begins = [
+            series("log_records_written_total", grows(0, 10), log="application"),
+            taken_in(lambda second: 10 * max(0, second - ONSET - 6)),
+        ]
+        assert promtool(artifacts, tmp_path, begins, never) == ""
+        assert promtool(artifacts, tmp_path, [taken_in(steady(7))], never) == ""
+        assert promtool(artifacts, tmp_path, [*written(0), taken_in(steady(7))], never) == ""

@@ -32,6 +32,7 @@ AREAS = {
     "Security events": {"FailedLoginBurst"},
     "The monitoring itself is blind": {"TargetMissing", "DeadMansSwitch", "ExporterDown"},
     "Metrics collected": {"CollectionRatioLow"},
+    "Logs collected": {"LogsNotCollected"},
     "Alerts delivered": {"NotificationsFailing"},
     "Tuning of rules": {"ConfigReloadFailed"},
     "Information that has recovered by itself": {"MonitoringRestarted"},

@@ -15,7 +15,17 @@ def test_what_it_says_is_read() -> None:
     storm, down = parse(text, "record-drills.yaml", KNOWN).value
     assert (storm.lost, storm.ratio, storm.why, storm.nightly) == (None, 0.005, "a queue", False)
     assert (down.lost, down.ratio, down.why, down.nightly) == (None, None, "", None)
+    assert (storm.tolerates, down.tolerates) == ((), ())
     assert str(down.span).startswith("record-drills.yaml:3:")
+
+
+def test_what_may_be_heard_meanwhile_is_read() -> None:
+    """Names of alerts; where nobody knows which there are, whatever is named."""
+    text = "record_drills:\n- {fault: storm, tolerates: [LogsNotCollected, Flood]}\n"
+    for alerts in (None, {"LogsNotCollected", "Flood"}):
+        parsed = parse(text, "record-drills.yaml", KNOWN, alerts)
+        assert parsed.findings == ()
+        assert parsed.value[0].tolerates == ("LogsNotCollected", "Flood")
 
 
 @pytest.mark.parametrize(
@@ -27,11 +37,18 @@ def test_what_it_says_is_read() -> None:
         ("- {fault: storm, allowed_lost: -3, why: because}", "", "-3"),
         ("- {fault: storm, allowed_lost: many, why: because}", "", "many"),
         ("- {fault: storm, allowed: 3}", "", "allowed"),
+        (
+            "- {fault: storm, tolerates: [LogsNotColected]}",
+            "record-drill/unknown-alert",
+            "did you mean 'LogsNotCollected'?",
+        ),
+        ("- {fault: storm, tolerates: LogsNotCollected}", "", "tolerates"),
+        ("- {fault: storm, tolerates: []}", "", "tolerates"),
     ],
 )
 def test_what_is_wrong_is_told_at_its_place(entries: str, ident: str, says: str) -> None:
     """The twins of the test above."""
-    findings = parse(f"record_drills:\n{entries}\n", "record-drills.yaml", KNOWN).findings
+    findings = parse(f"record_drills:\n{entries}\n", "record-drills.yaml", KNOWN, {"LogsNotCollected"}).findings
     assert findings
     assert ident in findings[0].id
     assert says in f"{findings[0].summary} {findings[0].details} {findings[0].fix}"

@@ -77,6 +77,23 @@ def test_every_lane_is_scraped_under_its_own_environment() -> None:
     assert "lane-2" in found["scrape_configs[1].static_configs[0].targets[0]"].after
 
 
+def test_who_is_left_out_on_purpose_is_not_looked_for() -> None:
+    """A job whose component a run does without has no target; without that word it would be down all the time."""
+    bare = dataclasses.replace(shipped(), left_out=frozenset({"elasticsearch-exporter:9114"}))
+    [job] = [job for job in prometheus(rewire(bare, SANDBOX))["scrape_configs"] if job["job_name"] == "elasticsearch"]
+    assert job["static_configs"] == []
+    said = [one for one in rewire(bare, SANDBOX).differences if one.before == "elasticsearch-exporter:9114"]
+    assert [(one.after, "does without" in one.why) for one in said] == [("(nothing)", True)]
+    [whole] = [
+        job for job in prometheus(rewire(shipped(), SANDBOX))["scrape_configs"] if job["job_name"] == "elasticsearch"
+    ]
+    assert len(whole["static_configs"]) == 1
+    others = {job["job_name"]: job for job in prometheus(rewire(shipped(), SANDBOX))["scrape_configs"]}
+    assert {job["job_name"]: job for job in prometheus(rewire(bare, SANDBOX))["scrape_configs"]} == others | {
+        "elasticsearch": job
+    }
+
+
 def test_targets_of_both_kinds_in_one_place_are_parted() -> None:
     """Shared, laned and unknown targets of one static configuration go where each belongs."""
     static = {"targets": ["redis:6379", "elsewhere:1", "alertmanager:9093"], "labels": {"team": "a"}}

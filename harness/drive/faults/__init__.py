@@ -189,4 +189,10 @@ class Fault(Protocol):
 APPLICATION = frozenset({"application"})
 """What every fault touches that users of the application would feel."""
 
-__all__ = ["APPLICATION", "Address", "Channels", "Fault", "Host", "LaneControl", "Proof", "Reach"]
+RECORDS = frozenset({"records"})
+"""What every fault touches that stands in the way of records.
+
+That way is one track for the whole run: such a fault and an episode (`harness/drive/episodes.py`) are never in place at
+the same time, and a run without such a way cannot try it."""
+
+__all__ = ["APPLICATION", "RECORDS", "Address", "Channels", "Fault", "Host", "LaneControl", "Proof", "Reach"]

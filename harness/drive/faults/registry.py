@@ -24,6 +24,7 @@ from harness.drive.faults.host_memory_full import HostMemoryFull
 from harness.drive.faults.host_memory_high import HostMemoryHigh
 from harness.drive.faults.listener_crashed import ListenerCrashed
 from harness.drive.faults.login_burst import LoginBurst
+from harness.drive.faults.logs_not_shipped import LogsNotShipped
 from harness.drive.faults.mail_hanging import MailHanging
 from harness.drive.faults.mail_refusing_content import MailRefusingContent
 from harness.drive.faults.mail_refusing_recipient import MailRefusingRecipient
@@ -81,4 +82,5 @@ FAULTS: tuple[Fault, ...] = (
     CacheCold(),
     HeapFilled(),
     LoginBurst(),
+    LogsNotShipped(),
 )

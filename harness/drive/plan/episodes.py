@@ -70,6 +70,7 @@ def plan_episodes(
                 phase=PHASE * random.random(),
                 hold=one.gate_hold if in_gate and one.gate_hold is not None else one.hold,
                 promise=promise,
+                tolerates=drill.tolerates if drill is not None else (),
             )
         )
     return tuple(plans), left_out

@@ -113,7 +113,10 @@ def load(
             folder.read(name)
     owned, of_records = _components(folder, stack_yaml.value or (), found), records.load(folder, found)
     nginx_files, event_files = nginx.load(folder, owned, found), events.native(folder, owned, found)
-    shipped, drilled = logs.load(folder, owned, found), record_drills.load(folder, record_faults, found)
+    shipped, drilled = (
+        logs.load(folder, owned, found),
+        record_drills.load(folder, record_faults, None if _broken(found) else {alert.name for alert in alerts}, found),
+    )
 
     # Files are held against each other only where both could be read: else each broken file would be told many times.
     if drills_yaml.value is not None and prometheus_yml.value is not None and not _broken(found):
