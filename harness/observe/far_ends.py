@@ -1,13 +1,41 @@
-"""The open sinks, as a fault may make them misbehave."""
+"""The sinks of all channels: opened, and as a fault may make them misbehave."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 from harness.errors import FaultError
 from harness.model.sinks import Behaviour
 from harness.model.stack import Address, ReceiverBinding
+from harness.observe.certificates import write_certificate
 from harness.observe.channels import Sink
+from harness.observe.channels.registry import CHANNELS
+from harness.observe.inbox import Inbox
+from harness.observe.redaction import Redactor
+
+
+async def open_sinks(
+    exits: AsyncExitStack, inbox: Inbox, sandbox: Path, redactor: Redactor
+) -> tuple[Path, Mapping[str, Sink]]:
+    """Opens a sink of every channel; the authority that vouches for them, and the sinks by the channel's name.
+
+    Args:
+        exits: closes them.
+        inbox: takes what arrives.
+        sandbox: the run's sandbox, for their certificate.
+        redactor: learns their secrets.
+    """
+    certificate = write_certificate(sandbox / "certificates")
+    sinks = {}
+    for channel in CHANNELS:
+        sink = await exits.enter_async_context(channel.open(certificate, inbox.deliver, inbox.refuse))
+        binding = sink.binding
+        values = {**binding.settings, **(binding.global_settings or {})}
+        redactor.learn(values[name] for name in binding.secret if values.get(name))
+        sinks[channel.name] = sink
+    return certificate.authority, sinks
 
 
 class FarEnds:
