@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,17 +27,16 @@ from harness.drive.scenes.registry import SCENES
 from harness.drive.surroundings import Limits, Surroundings
 from harness.errors import HarnessError, LedgerError, StackError
 from harness.model.episodes import EpisodePlan
-from harness.model.events import FindingNoted, HopsRead, Payload, Progress, Rewired, StageEnded, StageStarted
+from harness.model.events import HopsRead, Payload, Progress, StageEnded, StageStarted
 from harness.model.plan import Injection, Profile, Timetable
 from harness.model.policy import Policies
 from harness.model.stack import Address, Artifact
 from harness.observe.census import take_census
-from harness.observe.certificates import write_certificate
-from harness.observe.channels import Sink
 from harness.observe.channels.registry import CHANNELS
+from harness.observe.copying import Copies
 from harness.observe.ears import InboxEars
-from harness.observe.far_ends import FarEnds
-from harness.observe.folder import unwritable, write_whole
+from harness.observe.far_ends import FarEnds, open_sinks
+from harness.observe.folder import unwritable
 from harness.observe.hops import read_hops, wait_quiet
 from harness.observe.inbox import Inbox
 from harness.observe.ledger import Ledger
@@ -46,7 +45,7 @@ from harness.observe.props import StackProps
 from harness.observe.recorder import Recorder
 from harness.observe.redaction import redact_file
 from harness.observe.starvation import StarvationWatch
-from harness.policy.rewire.rewiring import Rewiring, rewire
+from harness.policy.rewire.rewiring import Rewiring
 from harness.stack.guard import Guard, abandoned
 from harness.stack.layout import Layout, lay_out
 from harness.stack.runtimes.process import ProcessRuntime
@@ -125,7 +124,7 @@ class Rehearsal:
         self._script = script
         self._policies = script.policies
         self._ledger = ledger
-        self._rewired: set[Payload] = set()
+        self._copies = Copies(script.folder, ledger.redactor, self._write)
         self._selectors = {alert.name: alert.selectors for alert in script.policies.alerts}
 
     async def carry_out(self) -> None:
@@ -177,14 +176,19 @@ class Rehearsal:
         exits.callback(self._redact_logs)
         inbox = Inbox(self._write, CHANNELS)
         exits.callback(inbox.close)
-        authority, sinks = await self._open_sinks(exits, inbox, guard.sandbox)
+        authority, sinks = await open_sinks(exits, inbox, guard.sandbox, self._ledger.redactor)
         layout = self._lay_out(provided.artifacts, guard, authority, books.manifests)
         exits.callback(layout.close)
         alertmanager = _site_of(layout, "alertmanager")
         recorder = await exits.enter_async_context(Recorder.open(alertmanager.address, self._write))
         runtime = ProcessRuntime(guard)
         stack = await exits.enter_async_context(Stack(layout, runtime, self._write, channels=FarEnds(sinks)))
-        rewired = partial(self._rewire, stack, sinks, alertmanager.component.addresses, recorder.address)
+        recorded = {address: {"": recorder.address} for address in alertmanager.component.addresses}
+
+        def rewired() -> Rewiring:
+            bindings = [sink.binding for sink in sinks.values()]
+            return self._copies.made(self._policies, stack, bindings, recorded)
+
         copies = [rewired()]
 
         def again() -> Mapping[str, str]:
@@ -220,17 +224,6 @@ class Rehearsal:
                 if not dead.spared:
                     self._progress(f"the sandbox of {dead.run}, a run that died, is removed")
 
-    async def _open_sinks(self, exits: AsyncExitStack, inbox: Inbox, sandbox: Path) -> tuple[Path, Mapping[str, Sink]]:
-        certificate = write_certificate(sandbox / "certificates")
-        sinks = {}
-        for channel in CHANNELS:
-            sink = await exits.enter_async_context(channel.open(certificate, inbox.deliver, inbox.refuse))
-            binding = sink.binding
-            values = {**binding.settings, **(binding.global_settings or {})}
-            self._ledger.redactor.learn(values[name] for name in binding.secret if values.get(name))
-            sinks[channel.name] = sink
-        return certificate.authority, sinks
-
     def _lay_out(
         self, artifacts: Mapping[str, Artifact], guard: Guard, authority: Path, manifests: Path | None
     ) -> Layout:
@@ -249,27 +242,6 @@ class Rehearsal:
         for of_lane in layout.secrets.values():
             self._ledger.redactor.learn(value for name, value in of_lane.items() if "password" in name)
         return layout
-
-    def _rewire(self, stack: Stack, sinks: Mapping[str, Sink], addresses: Sequence[str], recorder: Address) -> Rewiring:
-        """The copy that runs, with the recording proxy before Alertmanager; written into the run's folder too.
-
-        Lanes that were given up are not in it. What it says of itself is written where no copy before it has said so.
-        """
-        sandbox = stack.layout.sandbox([sink.binding for sink in sinks.values()])
-        production = {
-            address: {lane: where for lane, where in places.items() if lane not in stack.given_up}
-            for address, places in sandbox.production.items()
-        } | {address: {"": recorder} for address in addresses}
-        lanes = tuple(lane.name for lane in stack.lanes)
-        copy = rewire(self._policies, replace(sandbox, lanes=lanes, production=production))
-        told: list[Payload] = [*map(Rewired, copy.differences), *map(FindingNoted, copy.findings)]
-        for payload in dict.fromkeys(told):
-            if payload not in self._rewired:
-                self._rewired.add(payload)
-                self._write(payload)
-        for name, text in copy.files.items():
-            write_whole(self._script.folder / "rewired" / name, self._ledger.redactor.text(text))
-        return copy
 
     async def _drive_load(
         self, load: LocustLoad, runtime: ProcessRuntime, stack: Stack, guard: Guard, books: Bookkeeping
