@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -328,7 +329,7 @@ def _database(policies: Policies) -> str:
     """Where the collector of these policies keeps events, as its unit says."""
     unit = next((one.unit for one in policies.components if one.kind == _EVENT_KINDS[0]), None)
     argv = () if unit is None else unit.argv
-    for flag, following in zip(argv, (*argv[1:], ""), strict=True):
+    for flag, following in pairwise((*argv, "")):
         name, _, value = flag.partition("=")
         if name == _DATABASE_FLAG:
             return value or following
