@@ -9,7 +9,7 @@ from harness.drive.look import Silence, answers, ask
 from harness.drive.monitoring import silenced
 from harness.drive.records import EVENTS, LaneControl, Look, Promise, RecordFault, Way
 
-_PING = "/ping?verbose=true"
+_PING, _PONG = "/ping", 204
 _NEWEST = "SELECT value FROM up WHERE time > {}ms LIMIT 1"
 
 
@@ -22,7 +22,7 @@ class InfluxdbDown(RecordFault):
     what = "InfluxDB"
     done = "cut"
     effect = "a fresh connection to InfluxDB is refused"
-    health = f"GET {_PING} answers 200"
+    health = f"GET {_PING} answers {_PONG}"
     needs = frozenset({"influxdb", "clickhouse", "event-collector"})
     concerns = EVENTS
     promise = Promise(duplicates=True)
@@ -42,7 +42,7 @@ class InfluxdbDown(RecordFault):
 
     async def well(self, control: LaneControl) -> Look:
         """It answers."""
-        return await answers(self.address(control), _PING)
+        return await answers(self.address(control), _PING, _PONG)
 
     async def flows(self, way: Way, since: float) -> Look:
         """Prometheus writes again: a sample is there that is younger than that instant."""
