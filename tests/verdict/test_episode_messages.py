@@ -136,3 +136,10 @@ def test_the_stand_in_is_an_alert_of_the_synthetic_policy() -> None:
     """Else every message above would speak of nothing."""
     assert ALERT in ALERTS
     assert ALERT in LABELS
+
+
+@pytest.mark.parametrize(("over", "unexplained"), [(99.0, 0), (101.0, 1)])
+def test_when_the_drills_are_over_nobody_is_judged_by_what_is_heard(over: float, unexplained: int) -> None:
+    """The harness reckons then, and loads the machine; the same message before their end is a false alarm."""
+    found = replace(record(smoke(extra=told(100.0))), drilled=(EPOCH, FIRST + over))
+    assert len(attribute(found).unexplained) == unexplained
