@@ -52,7 +52,7 @@ def read_targets(body: object) -> tuple[Target, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What Prometheus's own configuration leads to: its scrape jobs, and whether it has somebody to alert.
+    """What Prometheus's own configuration leads to: its jobs that look somewhere, and whether it alerts somebody.
 
     `intervals` are the jobs' own, in Prometheus's normal form.
     """
@@ -68,9 +68,16 @@ def read_configuration(body: object) -> Expected:
     jobs = _items(configuration.get("scrape_configs")) if isinstance(configuration, dict) else []
     alerting = configuration.get("alerting") if isinstance(configuration, dict) else None
     return Expected(
-        jobs=tuple(_text(job, "job_name") for job in jobs),
+        jobs=tuple(_text(job, "job_name") for job in jobs if _looks_somewhere(job)),
         alerting=bool(isinstance(alerting, dict) and alerting.get("alertmanagers")),
         intervals={_text(job, "job_name"): text for job in jobs if (text := _text(job, "scrape_interval"))},
+    )
+
+
+def _looks_somewhere(job: object) -> bool:
+    """Whether a job names a target or a way to find some: one whose components a run does without has neither."""
+    return isinstance(job, dict) and any(
+        found for key, found in job.items() if key == "static_configs" or key.endswith("_sd_configs")
     )
 
 

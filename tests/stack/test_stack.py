@@ -278,7 +278,8 @@ def test_targets_are_read_from_prometheuss_answers() -> None:
     assert read_alertmanagers({"data": {"activeAlertmanagers": [{"url": "x"}]}}) == 1
     text = (
         "alerting:\n  alertmanagers:\n  - scheme: http\n"
-        "scrape_configs:\n- job_name: 'a b'\n  scrape_interval: 2s\n- job_name: c\n"
+        "scrape_configs:\n- job_name: 'a b'\n  scrape_interval: 2s\n  static_configs:\n  - targets: [x:1]\n"
+        "- job_name: c\n  file_sd_configs:\n  - files: [c.yml]\n- job_name: nowhere\n"
     )
     assert read_configuration({"data": {"yaml": text}}) == Expected(
         ("a b", "c"), alerting=True, intervals={"a b": "2s"}
