@@ -32,26 +32,19 @@ class Attribution:
 
 
 def attribute(record: Record) -> Attribution:
-    """Lays every message of a run to its injection.
-
-    What comes when the drills are over is nobody's: every injection was closed by then, and what the harness reckons
-    from there on (a million records sorted, stores restored) loads the machine as nothing in production would.
-    """
+    """Lays every message of a run to its injection."""
     heard: dict[str, list[Notification]] = defaultdict(list)
     unexpected: dict[str, list[str]] = defaultdict(list)
     unexplained = []
     names = {drill.alert for drill in record.drills} | {one.labels.get("alertname", "") for one in record.received}
     names |= {story.planned.alert for story in record.stories}
     lanes = {story.planned.lane for story in record.stories} | {SHARED}
-    until = float("inf") if record.drilled is None else record.drilled[1]
-    for message in record.messages:
-        if message.arrived.wall > until:
-            continue
+    for message in record.judged_messages:
         said = spoken(message, names | lanes)
         under_way = [
             story
             for story in record.stories
-            if any(_reaches(story, lane) for lane in said & lanes) and story.covers(message.arrived.wall)
+            if any(story.reaches(lane) for lane in said & lanes) and story.covers(message.arrived.wall)
         ]
         by_episode = (
             raised(record, said & names, message.arrived.wall, message.status) if SHARED in said else frozenset()
@@ -108,20 +101,12 @@ def _repeated(
     return latest if here[-1:] == [Status.RESOLVED] else None
 
 
-def _reaches(story: Story, lane: str) -> bool:
-    """Whether an injection does something in a lane.
-
-    It does in its own and, where it disturbs the way of its alert, in what all lanes share.
-    """
-    return lane == story.planned.lane or (lane == SHARED and bool(story.planned.although))
-
-
 def _beside(story: Story, under_way: Sequence[Story]) -> set[str]:
     """Alerts that other injections that reach this lane, under way at the same time, raise or tolerate."""
     return {
         name
         for other in under_way
-        if other is not story and _reaches(other, story.planned.lane)
+        if other is not story and other.reaches(story.planned.lane)
         for name in (other.planned.alert, *other.planned.tolerates)
     }
 
@@ -223,7 +208,7 @@ def _earlier(message: Notification, story: Story, record: Record) -> set[str]:
     return {
         name
         for other in record.stories
-        if _reaches(story, other.planned.lane)
+        if story.reaches(other.planned.lane)
         and other.applying_at is not None
         and other.applying_at < (story.applying_at or 0.0)
         for name in (other.planned.alert, *other.planned.tolerates)

@@ -161,9 +161,13 @@ def _explaining(told: _Told, stories: Iterable[Story], turns: dict[tuple[str, st
     after that speaks of nothing that was done. It explains what its drill tolerates as long as it is the last in its
     track. `turns` keeps the turn in which each injection's alert first spoke at each channel.
     """
-    under_way = [one for one in stories if one.planned.lane == told.lane and one.covers(told.at)]
+    under_way = [one for one in stories if one.reaches(told.lane) and one.covers(told.at)]
     for story in under_way:
-        if story.planned.alert != told.alert or (story.injected is not None and told.at < story.injected.proven_at):
+        if (
+            told.lane != story.planned.lane
+            or story.planned.alert != told.alert
+            or (story.injected is not None and told.at < story.injected.proven_at)
+        ):
             continue
         if turns.setdefault((story.planned.id, told.channel), told.turn) == told.turn:
             return story
@@ -181,7 +185,7 @@ def _told(record: Record) -> Iterator[_Told]:
     alerts = {drill.alert for drill in record.drills} | {alert for alert, _ in handed.posts}
     lanes = {story.planned.lane for story in record.stories} | {lane for _, lane in handed.posts}
     over: Counter[tuple[str, Pair]] = Counter()
-    for message in record.messages:
+    for message in record.judged_messages:
         at = message.arrived.wall
         pairs = list(_spoken_of(message, sorted(alerts - {""}), sorted(lanes - {""})))
         if message.status is Status.RESOLVED:

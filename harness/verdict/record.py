@@ -62,7 +62,7 @@ from harness.model.policy import Target
 from harness.model.scenes import SceneDid, SceneEnded, SceneLeftOut, ScenePlan, ScenePlanned, SceneStarted
 from harness.model.searching import ArchiveTried, SearchTried, TailTried
 from harness.model.series import SeriesCompared
-from harness.model.stack import Difference
+from harness.model.stack import SHARED, Difference
 
 _READ_FROM_PROMETHEUS = {Hop.VISIBLE, Hop.PENDING, Hop.FIRING}
 
@@ -100,6 +100,10 @@ class Story:
     def lost_after(self) -> float | None:
         """The instant after which a message is lost."""
         return None if self.due_at is None else self.due_at + self.planned.hold.total_seconds()
+
+    def reaches(self, lane: str) -> bool:
+        """Whether it does something in a lane: its own and, where it disturbs the way of its alert, the shared one."""
+        return lane == self.planned.lane or (lane == SHARED and bool(self.planned.although))
 
     def covers(self, at: float) -> bool:
         """Whether an instant lies between the beginning of this fault and that of the next one in its track."""
@@ -194,6 +198,16 @@ class Record:
     series: tuple[SeriesCompared, ...] = ()
     episodes: tuple[EpisodeStory, ...] = ()
     episodes_left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def judged_messages(self) -> tuple[Notification, ...]:
+        """The messages by which a run is judged: those that came before the drills were over.
+
+        Every injection was closed by then; and what is reckoned from there on (a million records sorted, stores
+        restored) loads the machine as nothing in production would.
+        """
+        until = math.inf if self.drilled is None else self.drilled[1]
+        return tuple(one for one in self.messages if one.arrived.wall <= until)
 
     @property
     def profile(self) -> str:
