@@ -460,3 +460,17 @@ def test_the_property_can_fail() -> None:
     sooner = quality(smoke({alert: Play(after=dict.fromkeys(CHANNELS, 5.0)) for alert in ALERTS})).overall
     assert sooner.message_seconds is not None
     assert sooner.message_seconds.max == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(("although", "alarms"), [("alertmanager-down", 0), ("", 1)])
+def test_what_a_disturbed_way_raises_in_the_shared_lane_is_no_noise(although: str, alarms: int) -> None:
+    """An injection of a lane explains what it tolerates of the shared one if it disturbs that, and only then."""
+
+    def disturbed(payload: Payload) -> Payload:
+        if isinstance(payload, InjectionPlanned) and payload.injection.alert == "ServerDown":
+            one = replace(payload.injection, although=although, tolerates=("HighErrorRatio",))
+            return InjectionPlanned(one)
+        return payload
+
+    told = (0.5, post("HighErrorRatio", SHARED, EPOCH + 10.5)), firing("HighErrorRatio", SHARED, 1.0)
+    assert len(quality(smoke(extra=told, change=disturbed)).false_alarms) == alarms
