@@ -55,6 +55,8 @@ async def compare_series(asked: Policies, ends: Ends) -> AsyncIterator[SeriesCom
         ends: what stands, and what is compared.
     """
     stores = [one for one in asked.components if one.kind == STORE]
+    if not stores:
+        return
     owned = {address for one in stores for address in one.addresses}
     config = parse(asked.documents[asked.prometheus_file], asked.prometheus_file).value
     influxdb = ends.addresses.get(STORE)
@@ -63,7 +65,7 @@ async def compare_series(asked: Policies, ends: Ends) -> AsyncIterator[SeriesCom
             yield await _metrics(asked, remote, config.external_labels, ends)
     for collector in asked.components:
         argv = () if collector.kind != _COLLECTOR or collector.unit is None else collector.unit.argv
-        if not stores or not any(word.partition("=")[0] == _FLAG for word in argv):
+        if not any(word.partition("=")[0] == _FLAG for word in argv):
             continue
         for of_class in EVENT_CLASSES:
             if influxdb is None or ends.manifests is None or _COLLECTOR not in ends.addresses:
