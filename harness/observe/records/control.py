@@ -19,6 +19,7 @@ from harness.model.records import UNKNOWN_DIGEST, Announced, RecordSchema, line_
 from harness.observe.records.checks import Checker
 from harness.observe.records.fates import Fate
 from harness.observe.records.joining import join
+from harness.observe.records.partition import columns_of
 from harness.observe.records.reading import Reader
 from harness.observe.records.settings import NEVER, Settings
 from harness.observe.records.tally import Drawn
@@ -68,7 +69,7 @@ def run_control(
     _, found = reader.read(b"\n".join(lines))
     whole = replace(settings, looked_at=NEVER, since=0.0, until=NEVER, windows=())
     counted: Counter[str] = Counter()
-    for tally in join([announced], [found.copies()], whole).values():
+    for tally in join([announced], [columns_of(found.copies())], whole).values():
         for (fate, _, _), count in tally.fates.items():
             counted[fate] += count
     return AuditControl(each, each, each, told_of(counted, expected))

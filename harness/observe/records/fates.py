@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import repeat
+from math import nan
+from operator import and_, eq, le, sub
 from typing import Final, NamedTuple, TypeAlias
 
 from harness.model.records import UNKNOWN_DIGEST
@@ -84,13 +87,24 @@ def fate_of(
 
 
 def plainly_in_time(
-    announced_at: Sequence[float], digests: Sequence[str], copies: Sequence[CopyRow | None], *, allowance: float
+    announced_at: Sequence[float],
+    announced_digests: Sequence[str],
+    searchable_at: Sequence[float | None],
+    digests: Sequence[str | None],
+    *,
+    allowance: float,
 ) -> list[bool]:
     """Of many records, each with the one copy that was found of it: for which `fate_of` says in time, by the digest.
 
-    It says no where `fate_of` has more to look at.
+    It says no where `fate_of` has more to look at. The digest of a record that was not found is None.
     """
-    return [
-        copy is not None and copy[2] == digest and copy[1] is not None and copy[1] - at <= allowance
-        for at, digest, copy in zip(announced_at, digests, copies, strict=True)
-    ]
+    whole = map(eq, digests, announced_digests)
+    return list(map(and_, whole, map(le, _delays(searchable_at, announced_at), repeat(allowance))))
+
+
+def _delays(searchable_at: Sequence[float | None], announced_at: Sequence[float]) -> list[float]:
+    """Delays; where nobody knows one, one that no allowance covers."""
+    try:
+        return list(map(sub, searchable_at, announced_at))
+    except TypeError:  # somebody does not know: looked at one by one
+        return [nan if one is None else one - at for one, at in zip(searchable_at, announced_at, strict=True)]

@@ -11,9 +11,9 @@ are all left to who reads in full.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 import jsonschema_rs
@@ -27,11 +27,12 @@ Row: TypeAlias = tuple[bytes, ...]
 _TEXT: Final = b"<text>"
 _CLEAN: Final = rb'[^"]'
 _STRICT: Final = rb'[^"\\\x00-\x1f\x7f-\xff]'
-_PART: Final = rb'[^"/\\\x00-\x1f\x7f-\xff]+'
-_INTEGER: Final = rb"0|-?[1-9][0-9]{0,14}"
+# What follows none of these can stand in it, so nothing is lost by never giving a byte back (`+` after the count).
+_PART: Final = rb'[^"/\\\x00-\x1f\x7f-\xff]++'
+_INTEGER: Final = rb"0|-?[1-9][0-9]{0,14}+"
 # Few enough digits, and large enough, for one way only to write them: as orjson does.
 _NUMBER: Final = (
-    rb"-?[1-9][0-9]{0,8}(?:\.[0-9]{0,5}[1-9](?!\.))?"
+    rb"-?[1-9][0-9]{0,8}+(?:\.[0-9]{1,6}+(?<!0)(?!\.))?"
     rb"|0(?:\.0{0,2}[1-9](?:[0-9]{0,5}[1-9])?(?!\.))?|-?[1-9][0-9]{9,14}"
 )
 _FOREIGN_NUMBER: Final = rb"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,17})?"
@@ -63,8 +64,7 @@ class Form:
         source: whose schema they were held against.
         clean: matches lines of a text without escapes, control characters and what is beyond ASCII.
         strict: the same for any text.
-        digested: the digested text of a row, as a template for the columns `sorted_by`.
-        sorted_by: picks the columns of the template.
+        digested: the digested text of a row, in pieces: what is the same in all of them, and columns.
         epoch: the epoch of the identity, and after it the sequence.
         seen_at: when a search has found the record.
         ingested: when the store took it, in one column or in two, seconds and fraction; none where it does not say.
@@ -75,13 +75,17 @@ class Form:
     source: str
     clean: re.Pattern[bytes]
     strict: re.Pattern[bytes]
-    digested: bytes
-    sorted_by: Callable[[Row], Any]
+    digested: tuple[bytes | int, ...]
     epoch: int
     seen_at: int | None
     ingested: tuple[int, ...]
     stamped: tuple[int, ...]
     values: tuple[tuple[int, Callable[[bytes], bool]], ...]
+
+    def texts(self, columns: Sequence[Row]) -> Iterator[bytes]:
+        """What the digests of rows are computed over."""
+        pieces = (columns[one] if type(one) is int else repeat(one) for one in self.digested)
+        return map(b"".join, zip(*pieces, strict=False))
 
 
 def form_of(line: bytes, schema: RecordSchema, paths: Sequence[tuple[str, ...]]) -> Form | None:
@@ -135,14 +139,17 @@ class _Drawing:
             raise _Unfit
         self.pattern += rb"\n"
         whole = b"(?:" + self.pattern + rb"|([^\n]*)\n)"
-        template = b"".join(b"%b" if type(one) is int else one.replace(b"%", b"%%") for one in pieces)
-        columns = [one for one in pieces if type(one) is int]
+        digested: list[bytes | int] = []
+        for one in pieces:
+            if digested and isinstance(one, bytes) and isinstance(digested[-1], bytes):
+                digested[-1] += one
+            else:
+                digested.append(one)
         return Form(
             self.schema.source,
             re.compile(whole.replace(_TEXT, _CLEAN)),
             re.compile(whole.replace(_TEXT, _STRICT)),
-            template,
-            itemgetter(*columns),
+            tuple(digested),
             self.epoch,
             self.seen_at,
             self.ingested,
@@ -209,7 +216,7 @@ class _Drawing:
             if type(least) is not int or type(most) not in {int, str}:
                 raise _Unfit
             others.append(
-                b'"%b%b"' % (_TEXT, b"{%d,%b}" % (least, str(most).encode()) if said.keys() & _LENGTHS else b"*")
+                b'"%b%b"' % (_TEXT, b"{%d,%b}+" % (least, str(most).encode()) if said.keys() & _LENGTHS else b"*+")
             )
         if "null" in kinds:
             others.append(b"null")
@@ -239,13 +246,13 @@ class _Drawing:
         self.pattern += b'"'
         self.epoch = self.group(_PART + b"/" + _PART)
         self.pattern += b"/"
-        number = self.group(rb"0|[1-9][0-9]{0,14}")
+        number = self.group(rb"0|[1-9][0-9]{0,14}+")
         self.pattern += b'"'
         return [b'"', self.epoch, b"/", number, b'"']
 
     def _time(self) -> tuple[int, int]:
         self.pattern += b'"'
-        self.stamped = self.group(_TEXT + b"{19}"), self.group(rb"\.[0-9]{1,9}Z")
+        self.stamped = self.group(_TEXT + b"{19}"), self.group(rb"\.[0-9]{1,9}+Z")
         self.pattern += b'"'
         return self.stamped
 
@@ -269,7 +276,7 @@ class _Drawing:
                 self._foreign(value, (*path, ""))
             self.pattern += rb"\]"
         elif type(sample) is str:
-            self.pattern += b'"' + _TEXT + b'*"'
+            self.pattern += b'"' + _TEXT + b'*+"'
         else:
             self.pattern += {"null": b"null", "boolean": b"(?:true|false)"}.get(_kind(sample), _FOREIGN_NUMBER)
 
@@ -277,7 +284,7 @@ class _Drawing:
         if type(sample) is not str or not _TIME.fullmatch(sample) or self.ingested:
             raise _Unfit  # with two of them which one counts is not decided here
         self.pattern += b'"'
-        self.ingested = self.group(_TEXT + b"{19}"), self.group(rb"\.[0-9]{1,9}Z")
+        self.ingested = self.group(_TEXT + b"{19}"), self.group(rb"\.[0-9]{1,9}+Z")
         self.pattern += b'"'
 
 

@@ -11,9 +11,8 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 from zlib import crc32
 
 from harness.observe.records.fates import CopyRow
@@ -37,6 +36,12 @@ _WAITING_BYTES: Final = 4 << 20
 _ROW_BYTES: Final = 500
 
 
+Columns: TypeAlias = (
+    "tuple[Sequence[str], Sequence[float | None], Sequence[str], Sequence[bool], Sequence[float | None]]"
+)
+"""Copies by column: what is made of thousands at a time costs a third of what it costs one by one."""
+
+
 def bucket_count(manifest_bytes: int) -> int:
     """How many buckets so many bytes of manifests need."""
     return max(1, min(MOST_BUCKETS, -(-manifest_bytes // BUCKET_BYTES)))
@@ -52,37 +57,47 @@ def number_of(identity: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Copies whose schemas allow them, in columns: their identities (ASCII), and what else a `Copy` has.
+    """Copies of one epoch (ASCII) whose schemas allow them, in columns: their sequences, and what else a `Copy` has.
 
     `searchable` and `stamped` are empty where no copy tells.
     """
 
-    identities: Sequence[bytes]
+    epoch: bytes
+    sequences: Sequence[bytes]
     searchable: Sequence[float]
     digests: Sequence[str]
     stamped: Sequence[float]
 
     def some(self, which: Sequence[int]) -> Packed:
         """Those which are asked for."""
-        columns = (self.identities, self.searchable, self.digests, self.stamped)
-        return Packed(*([column[at] for at in which] if column else () for column in columns))  # type: ignore[arg-type]
+        columns = (self.sequences, self.searchable, self.digests, self.stamped)
+        chosen = ([column[at] for at in which] if column else () for column in columns)
+        return Packed(self.epoch, *chosen)  # type: ignore[arg-type]
 
     def written(self) -> bytes:
         """For `rows_of`: few large values are written and read many times as fast as many small ones."""
         floats = [array("d", column).tobytes() for column in (self.searchable, self.stamped)]
-        return marshal.dumps((b"\n".join(self.identities), " ".join(self.digests), *floats))
+        identities = self.epoch + b"/" + (b"\n" + self.epoch + b"/").join(self.sequences)
+        return marshal.dumps((identities, " ".join(self.digests), *floats))
 
 
 def rows_of(written: bytes) -> list[CopyRow]:
     """The rows of copies that were written as `Packed`."""
-    return _rows(marshal.loads(written))  # noqa: S302 - written by a process of this very audit
+    return list(zip(*_columns(marshal.loads(written)), strict=True))  # noqa: S302 - by a process of this very audit
 
 
-def _rows(written: tuple[bytes, str, bytes, bytes]) -> list[CopyRow]:
+def _columns(written: tuple[bytes, str, bytes, bytes]) -> Columns:
     identities, digests, *floats = written
     names = identities.decode("ascii").split("\n")
-    searchable, stamped = (array("d", column).tolist() or repeat(None) for column in floats)
-    return list(zip(names, searchable, digests.split(" "), repeat(True), stamped, strict=False))
+    nobody = [None] * len(names)
+    searchable, stamped = (array("d", column).tolist() or nobody for column in floats)
+    return names, searchable, digests.split(" "), [True] * len(names), stamped
+
+
+def columns_of(rows: Sequence[CopyRow]) -> Columns:
+    """Copies by column."""
+    names, searchable, digests, valid, stamped = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    return names, searchable, digests, valid, stamped
 
 
 class Sorted:
@@ -95,6 +110,18 @@ class Sorted:
     def add(self, number: int, copies: Packed) -> None:
         """Adds copies that are alike."""
         self.packed.append((number, copies.written()))
+
+    def add_by_block(self, copies: Packed, sequences: Sequence[int]) -> None:
+        """Adds copies that are alike, with their sequences as numbers: those of one block together."""
+        base, first, last = crc32(copies.epoch), min(sequences) // BLOCK, max(sequences) // BLOCK
+        if first == last:
+            self.add(base + first, copies)
+            return
+        by_block: defaultdict[int, list[int]] = defaultdict(list)
+        for at, sequence in enumerate(sequences):
+            by_block[sequence // BLOCK].append(at)
+        for block, which in by_block.items():
+            self.add(base + block, copies.some(which))
 
     def copies(self) -> list[CopyRow]:
         """All of them."""
@@ -160,7 +187,7 @@ def announced_lines(folder: Path, bucket: int) -> Iterator[bytes]:
         yield path.read_bytes()
 
 
-def found_rows(folder: Path, bucket: int) -> Iterator[list[CopyRow]]:
+def found_copies(folder: Path, bucket: int) -> Iterator[Columns]:
     """The found copies of a bucket, whoever wrote them."""
     for path in sorted((folder / str(bucket)).glob("found.*")):
         with path.open("rb") as file:
@@ -169,7 +196,7 @@ def found_rows(folder: Path, bucket: int) -> Iterator[list[CopyRow]]:
                     read = marshal.load(file)  # noqa: S302 - written by a process of this very audit
                 except EOFError:
                     break
-                yield _rows(read) if type(read) is tuple else read
+                yield _columns(read) if type(read) is tuple else columns_of(read)
 
 
 def chunks(path: Path, start: int, end: int) -> Iterator[bytes]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import repeat
+from itertools import compress, repeat
+from operator import add, not_
 from typing import Final
 from zlib import crc32
 
@@ -15,7 +16,7 @@ from harness.model.records import RecordSchema
 from harness.observe.records.checks import Checker, Place, Seen, instant
 from harness.observe.records.fates import CopyRow
 from harness.observe.records.forms import Form, Row, form_of
-from harness.observe.records.partition import BLOCK, Packed, Sorted, number_of
+from harness.observe.records.partition import Packed, Sorted, number_of
 
 MOST_FORMS: Final = 12
 """More are not kept: each costs a look at every line that those before it do not match."""
@@ -52,7 +53,7 @@ class Reader:
         self._refresh, self._seed, self._draw = refresh_seconds, seed & 0xFFFFFFFF, draw
         self._forms: list[Form] = []
         self._tried: Counter[str] = Counter()
-        self._limits: dict[str, int] = {}
+        self._drawn: dict[str, list[int]] = {}
         self._seconds, self._fractions = _Seconds(), _Fractions()
 
     def read(self, chunk: bytes) -> tuple[Seen, Sorted]:
@@ -111,12 +112,12 @@ class Reader:
         bad = self._bad(form, columns)
         if bad:
             left = [at for at, wrong in zip(which, bad, strict=True) if wrong]
-            which = [at for at, wrong in zip(which, bad, strict=True) if not wrong]
-            rows = [row for row, wrong in zip(rows, bad, strict=True) if not wrong]
-            columns = list(zip(*rows, strict=True))
-        if rows:
+            good = list(map(not_, bad))
+            which = list(compress(which, good))
+            columns = [tuple(compress(column, good)) for column in columns]
+        if which:
             try:
-                self._add(form, _Matched(text, which, rows, columns), seen, runs, found)
+                self._add(form, _Matched(text, which, columns), seen, runs, found)
             except ValueError:  # a time that is none
                 return sorted([*left, *which])
         return left
@@ -139,51 +140,59 @@ class Reader:
         Raises:
             ValueError: a time in it is none; nothing was added.
         """
-        columns, rows = matched.columns, matched.rows
-        epochs, sequences = columns[form.epoch], list(map(int, columns[form.epoch + 1]))
+        columns = matched.columns
+        epochs, texts = columns[form.epoch], columns[form.epoch + 1]
+        sequences = list(map(int, texts))
         searchable = self._searchable(form, columns)
-        stamped = [self._seconds[one] + self._fractions[two] for one, two in _pairs(columns, form.stamped)]
-        identities = list(map(b"/".join, zip(epochs, columns[form.epoch + 1], strict=True)))
-        blake2b, text, pick = hashlib.blake2b, form.digested, form.sorted_by
-        digests = [blake2b(text % pick(row), digest_size=8).hexdigest() for row in rows]
-        seen.lines += len(rows)
+        stamped = self._times(columns, form.stamped)
+        digests = _digests(form.texts(columns))
+        seen.lines += len(epochs)
         if not searchable:
-            seen.undated[form.source] += len(rows)
+            seen.undated[form.source] += len(epochs)
+        known = {one: one.decode() for one in set(epochs)}
         if self._draw:
-            self._draw_from(form.source, identities, matched, seen)
-        copies = Packed(identities, searchable, digests, stamped)
-        known = {one: (one.decode(), crc32(one)) for one in set(epochs)}
+            # As of the whole identity, of which the epoch is the beginning.
+            begun = {one: crc32(b"/", crc32(one, self._seed)) for one in known}
+            each = repeat(begun[epochs[0]]) if len(known) == 1 else map(begun.__getitem__, epochs)
+            numbers = list(map(crc32, texts, each))
+            self._draw_from(form.source, numbers, matched, seen)
+        copies = Packed(epochs[0], texts, searchable, digests, stamped)
         if len(known) == 1:
-            ((name, base),) = known.values()
-            runs.append(_Run(matched.which, name, sequences))
-            if min(sequences) // BLOCK == max(sequences) // BLOCK:
-                found.add(base + sequences[0] // BLOCK, copies)
-                return
-        else:
-            runs.append(_Run(matched.which, [known[one][0] for one in epochs], sequences))
-        by_number: dict[int, list[int]] = {}
-        for at, (epoch, sequence) in enumerate(zip(epochs, sequences, strict=True)):
-            by_number.setdefault(known[epoch][1] + sequence // BLOCK, []).append(at)
-        for number, some in by_number.items():
-            found.add(number, copies.some(some))
+            runs.append(_Run(matched.which, known[epochs[0]], sequences))
+            found.add_by_block(copies, sequences)
+            return
+        runs.append(_Run(matched.which, [known[one] for one in epochs], sequences))
+        for epoch in known:
+            mine = [at for at, one in enumerate(epochs) if one == epoch]
+            found.add_by_block(replace(copies.some(mine), epoch=epoch), [sequences[at] for at in mine])
 
-    def _draw_from(self, source: str, identities: Sequence[bytes], matched: _Matched, seen: Seen) -> None:
-        """Draws lines for the control; none above what was drawn before, which would not be kept."""
-        numbers = list(map(crc32, identities, repeat(self._seed)))
-        if min(numbers) < self._limits.get(source, 1 << 32):
-            seen.draw(source, numbers, self._draw, lambda at: matched.text.lines[matched.which[at]])
-            drawn = seen.drawn[source]
-            if len(drawn) >= self._draw:
-                self._limits[source] = min(drawn[-1][0], self._limits.get(source, 1 << 32))
+    def _draw_from(self, source: str, numbers: Sequence[int], matched: _Matched, seen: Seen) -> None:
+        """Draws lines for the control; none above those that were drawn before, which would not be kept."""
+        kept = self._drawn.setdefault(source, [])
+        limit = kept[-1] if len(kept) >= self._draw else 1 << 32
+        if min(numbers) < limit:
+            lower = [at for at, number in enumerate(numbers) if number < limit]
+            line = matched.text.lines
+            chosen = [numbers[at] for at in lower]
+            seen.draw(source, chosen, self._draw, lambda at: line[matched.which[lower[at]]])
+            self._drawn[source] = sorted([*kept, *chosen])[: self._draw]
 
     def _searchable(self, form: Form, columns: Sequence[Row]) -> list[float]:
         """Since when searches can find records; empty where nobody can say."""
-        refresh = self._refresh
-        taken = [self._seconds[one] + self._fractions[two] + refresh for one, two in _pairs(columns, form.ingested)]
+        taken = self._times(columns, form.ingested)
+        if self._refresh:
+            taken = [at + self._refresh for at in taken]
         if form.seen_at is None:
             return taken
         found = list(map(float, columns[form.seen_at]))
         return [one if one < two else two for one, two in zip(taken, found, strict=True)] if taken else found
+
+    def _times(self, columns: Sequence[Row], of: tuple[int, ...]) -> list[float]:
+        """The times in two columns, in Unix seconds; none of no columns."""
+        if not of:
+            return []
+        seconds, fractions = columns[of[0]], columns[of[1]]
+        return list(map(add, map(self._seconds.__getitem__, seconds), map(self._fractions.__getitem__, fractions)))
 
 
 class _Text:
@@ -207,11 +216,10 @@ class _Text:
 
 @dataclass(frozen=True, slots=True)
 class _Matched:
-    """Lines that a form has matched: of which chunk, which of it, their rows, the same by column."""
+    """Lines that a form has matched: of which chunk, which of it, and their columns."""
 
     text: _Text
     which: Sequence[int]
-    rows: Sequence[Row]
     columns: Sequence[Row]
 
 
@@ -224,8 +232,14 @@ class _Run:
     sequences: Sequence[int]
 
 
-def _pairs(columns: Sequence[Row], of: tuple[int, ...]) -> Iterator[tuple[bytes, bytes]]:
-    return zip(columns[of[0]], columns[of[1]], strict=True) if of else iter(())
+def _digests(texts: Iterable[bytes]) -> list[str]:
+    """The digest of each text: a new hash is made quicker as a copy of an empty one than with its size named."""
+    copy, digests = hashlib.blake2b(digest_size=8).copy, []
+    for text in texts:
+        one = copy()
+        one.update(text)
+        digests.append(one.hexdigest())
+    return digests
 
 
 class _Seconds(dict[bytes, float]):

@@ -7,7 +7,9 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from math import ceil
+from operator import mul, sub
 from typing import Any, Final, Self, TypeAlias
 
 from harness.model.audit import Fates, FaultWindow
@@ -85,15 +87,21 @@ class Tally:
         if delay > self.latest:  # noqa: PLR1730 - as above
             self.latest = delay
 
-    def plain_copies(self, ats: Sequence[float], rows: Sequence[CopyRow]) -> None:
+    def plain_copies(
+        self, ats: Sequence[float], searchable: Sequence[float | None], stamped: Sequence[float | None]
+    ) -> None:
         """Counts records each of which was found once, with a digest and a delay, as `copies` counts one."""
-        self.found += len(rows)
-        stamps = [abs(row[4] - at) for at, row in zip(ats, rows, strict=True) if row[4] is not None]
-        self.skew = max(self.skew, max(stamps, default=-math.inf))
-        delays = [row[1] - at for at, row in zip(ats, rows, strict=True) if row[1] is not None]
+        self.found += len(ats)
+        apart = _between(ats, stamped)
+        self.skew = max(self.skew, max(apart, default=-math.inf), -min(apart, default=math.inf))
+        delays = _between(ats, searchable)
         self.earliest = min(self.earliest, min(delays, default=math.inf))
-        self.latest = max(self.latest, max(delays, default=-math.inf))
-        self.delays.update([ceil(delay * 1000) if delay < FINE_SECONDS else ceil(delay) * 1000 for delay in delays])
+        latest = max(delays, default=-math.inf)
+        self.latest = max(self.latest, latest)
+        if latest < FINE_SECONDS:
+            self.delays.update(map(ceil, map(mul, delays, repeat(1000))))
+        else:
+            self.delays.update([ceil(delay * 1000) if delay < FINE_SECONDS else ceil(delay) * 1000 for delay in delays])
 
     def windows(self, windows: Sequence[FaultWindow], ats: Sequence[float], lanes: Sequence[str], fate: str) -> None:
         """Counts records of one fate by the windows in which they were announced."""
@@ -183,6 +191,14 @@ def fates_of(counts: Iterable[tuple[str, int]]) -> Fates:
     for fate, count in counts:
         found[fate] += count
     return Fates(found.total(), *(found[fate] for fate in Fate))
+
+
+def _between(ats: Sequence[float], others: Sequence[float | None]) -> list[float]:
+    """From instants to others, where those are known."""
+    try:
+        return list(map(sub, others, ats))
+    except TypeError:  # some are not: looked at one by one
+        return [other - at for at, other in zip(ats, others, strict=True) if other is not None]
 
 
 def _by(counts: Iterable[tuple[str, str, int]]) -> dict[str, Fates]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeAlias
 from zlib import crc32
@@ -17,7 +16,7 @@ from harness.observe.records.partition import (
     Buckets,
     announced_lines,
     chunks,
-    found_rows,
+    found_copies,
     number_of,
 )
 from harness.observe.records.reading import Reader
@@ -59,12 +58,20 @@ class Tasks:
         told = Announcements()
         epoch = b"\n"
         for chunk in chunks(path, start, end):
-            lines = chunk.split(b"\n")
-            lines.pop()  # nothing, or what a writer that was killed has left: half a line announces nothing
+            text = chunk[: chunk.rfind(b"\n") + 1]  # a writer that was killed leaves half a line: it announces nothing
+            if text.startswith(epoch):
+                alike = _of_one_writer(epoch, text)
+                if alike is not None:
+                    count, parts = alike
+                    told.lines += count
+                    for number, part in parts:
+                        self._buckets.announcements(number, part)
+                    continue
+            lines = text.split(b"\n")
+            lines.pop()
             told.lines += len(lines)
             by_number: defaultdict[int, list[bytes]] = defaultdict(list)
-            alone = False
-            for at, line in enumerate(lines):
+            for line in lines:
                 name = line[: line.find(b"\t")]
                 if name[: name.rfind(b"/") + 1] != epoch:
                     if not _is_announcement(line):
@@ -76,13 +83,6 @@ class Tasks:
                 elif line.count(b"\t") != 5:
                     told.broken.append(f"{path.name}: {line[:60].decode(errors='replace')!r}")
                     continue
-                if not alone:  # asked once a chunk, where lines of several writers may take turns
-                    alone = True
-                    rest = _of_one_writer(epoch, lines[at:])
-                    if rest is not None:
-                        for number, some in rest.items():
-                            by_number[number] += some
-                        break
                 by_number[number_of(name.decode(errors="replace"))].append(line)
             for number, some in by_number.items():
                 self._buckets.announcements(number, b"\n".join([*some, b""]))
@@ -114,26 +114,32 @@ class Tasks:
             OSError: it cannot be read.
         """
         folder = self._settings.folder
-        return join(announced_lines(folder, bucket), found_rows(folder, bucket), self._settings, wanted)
+        return join(announced_lines(folder, bucket), found_copies(folder, bucket), self._settings, wanted)
 
 
-def _of_one_writer(epoch: bytes, lines: Sequence[bytes]) -> dict[int, Sequence[bytes]] | None:
-    """Lines by the number of their identities, where all are announcements of one epoch; else None."""
-    size = len(epoch)
-    if not epoch.isascii() or not all(map(bytes.startswith, lines, repeat(epoch))):
+def _of_one_writer(epoch: bytes, text: bytes) -> tuple[int, list[tuple[int, bytes]]] | None:
+    """How many lines a text has, and the text by the number of their identities.
+
+    None where not all are announcements of one epoch, or not in the order of their sequences and without a gap.
+    """
+    if not epoch.isascii():
         return None
-    if set(map(bytes.count, lines, repeat(b"\t"))) != {5}:
+    line = rb"^%b([0-9]{1,%d}+)%b\t[^\n]*+\n" % (re.escape(epoch), MOST_DIGITS, rb"\t[^\t]*+" * 4)
+    sequences = list(map(int, re.findall(line, text, re.MULTILINE)))
+    first, count = sequences[0] if sequences else 0, len(sequences)
+    # Each has at least one line break and five tabs: where there are no more of them, none has swallowed another line.
+    if not count or count != text.count(b"\n") or count * 5 != text.count(b"\t"):
         return None
-    texts = [line[size : line.find(b"\t")] for line in lines]
-    if not all(map(bytes.isdigit, texts)) or max(map(len, texts)) > MOST_DIGITS:
+    if sequences != list(range(first, first + count)):
         return None
-    base, blocks = crc32(epoch[:-1]), [int(text) // BLOCK for text in texts]
-    if blocks[0] == min(blocks) == max(blocks):
-        return {base + blocks[0]: lines}
-    by_number: defaultdict[int, list[bytes]] = defaultdict(list)
-    for block, line in zip(blocks, lines, strict=True):
-        by_number[base + block].append(line)
-    return dict(by_number)
+    base, parts, start = crc32(epoch[:-1]), [], 0
+    for block in range(first // BLOCK, sequences[-1] // BLOCK):
+        end = text.find(b"\n%b%d\t" % (epoch, (block + 1) * BLOCK), start) + 1
+        if not end:  # it is written in another way, with noughts before it
+            return None
+        parts.append((base + block, text[start:end]))
+        start = end
+    return count, [*parts, (base + sequences[-1] // BLOCK, text[start:])]
 
 
 def _is_announcement(line: bytes) -> bool:
