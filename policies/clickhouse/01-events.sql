@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS community_platform.user_events
 (
     record String CODEC(ZSTD(1)),
     sequence String DEFAULT JSONExtractString(record, 'metadata', 'sequence'),
-    timestamp DateTime64(3, 'UTC') DEFAULT parseDateTime64BestEffort(JSONExtractString(record, 'timestamp'), 3, 'UTC'),
+    timestamp DateTime64(6, 'UTC') DEFAULT parseDateTime64BestEffort(JSONExtractString(record, 'timestamp'), 6, 'UTC'),
     action LowCardinality(String) DEFAULT JSONExtractString(record, 'action'),
     environment LowCardinality(String) DEFAULT JSONExtractString(record, 'environment'),
     user_id String DEFAULT JSONExtractString(record, 'userId'),
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS community_platform.business_events
 (
     record String CODEC(ZSTD(1)),
     sequence String DEFAULT JSONExtractString(record, 'metadata', 'sequence'),
-    timestamp DateTime64(3, 'UTC') DEFAULT parseDateTime64BestEffort(JSONExtractString(record, 'timestamp'), 3, 'UTC'),
+    timestamp DateTime64(6, 'UTC') DEFAULT parseDateTime64BestEffort(JSONExtractString(record, 'timestamp'), 6, 'UTC'),
     action LowCardinality(String) DEFAULT JSONExtractString(record, 'action'),
     environment LowCardinality(String) DEFAULT JSONExtractString(record, 'environment'),
     user_id String DEFAULT JSONExtractString(record, 'userId'),
@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS community_platform.security_events
 (
     record String CODEC(ZSTD(1)),
     sequence String DEFAULT JSONExtractString(record, 'metadata', 'sequence'),
-    timestamp DateTime64(3, 'UTC') DEFAULT parseDateTime64BestEffort(JSONExtractString(record, 'timestamp'), 3, 'UTC'),
+    timestamp DateTime64(6, 'UTC') DEFAULT parseDateTime64BestEffort(JSONExtractString(record, 'timestamp'), 6, 'UTC'),
     action LowCardinality(String) DEFAULT JSONExtractString(record, 'action'),
     environment LowCardinality(String) DEFAULT JSONExtractString(record, 'environment'),
     user_id String DEFAULT JSONExtractString(record, 'userId'),
@@ -77,7 +77,7 @@ CREATE TABLE IF NOT EXISTS community_platform.performance_events
 (
     record String CODEC(ZSTD(1)),
     sequence String DEFAULT JSONExtractString(record, 'metadata', 'sequence'),
-    timestamp DateTime64(3, 'UTC') DEFAULT parseDateTime64BestEffort(JSONExtractString(record, 'timestamp'), 3, 'UTC'),
+    timestamp DateTime64(6, 'UTC') DEFAULT parseDateTime64BestEffort(JSONExtractString(record, 'timestamp'), 6, 'UTC'),
     action LowCardinality(String) DEFAULT JSONExtractString(record, 'action'),
     environment LowCardinality(String) DEFAULT JSONExtractString(record, 'environment'),
     user_id String DEFAULT JSONExtractString(record, 'userId'),

@@ -89,4 +89,4 @@ async def searchable(folder: Path, artifacts: Mapping[str, Artifact]) -> AsyncIt
         async with Stack(layout, ProcessRuntime(guard), lambda _: None) as stack:
             await stack.up(rewire(policies, layout.sandbox(())).files, deadline_seconds=480)
             site = layout.site("elasticsearch")
-            yield Searchable(site.address, policies, folder / "manifests", site.run, time.time() - 1)
+            yield Searchable(site.address, policies, folder / "manifests", site.run, time.time() - 5)

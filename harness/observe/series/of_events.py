@@ -36,7 +36,7 @@ EXPLAINED: Final = 5000
 
 _POLL_SECONDS: Final = 0.5
 _AT_ONCE: Final = 50
-_MILLION: Final = 1_000_000
+_NANOSECONDS_PER_MICROSECOND: Final = 1_000
 _EXAMPLES: Final = 5
 _TAG: Final = {"performance": "endpoint", "user_activity": "action"}
 
@@ -267,12 +267,17 @@ async def _truth(connection: Connection, asked: Events, names: Sequence[str]) ->
     for some in _batches(names):
         listed = ", ".join(quoted(name) for name in some)
         statement = (
-            f"SELECT sequence, toUnixTimestamp64Milli(timestamp), environment, {tag}, {figure} "  # noqa: S608 - escaped
+            f"SELECT sequence, toUnixTimestamp64Micro(timestamp), environment, {tag}, {figure} "  # noqa: S608 - escaped
             f"FROM {asked.database}.{asked.source}_events WHERE sequence IN ({listed})"
         )
         rows: list[list[Any]] = await connection.rows(statement, what="ClickHouse does not tell of events")
         for name, at, environment, value, length in rows:
-            told[name] = (int(at) * _MILLION, environment, value, None if length is None else float(length))
+            told[name] = (
+                int(at) * _NANOSECONDS_PER_MICROSECOND,
+                environment,
+                value,
+                None if length is None else float(length),
+            )
     return told
 
 
