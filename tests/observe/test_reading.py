@@ -18,7 +18,7 @@ from harness.observe.records import forms
 from harness.observe.records.checks import Checker, Seen
 from harness.observe.records.digests import UNREADABLE
 from harness.observe.records.forms import form_of
-from harness.observe.records.partition import BLOCK, Sorted, number_of, rows_of
+from harness.observe.records.partition import BLOCK, Sorted, number_of
 from harness.observe.records.reading import Reader
 
 EPOCH = f"{RUN}/typed.lane-01.1"
@@ -249,7 +249,7 @@ def test_copies_are_sorted_by_the_number_of_their_identities() -> None:
         for number in range(BLOCK - 9, BLOCK + 9)
     ]
     _, found = Reader(Checker([SCHEMA], SOURCES), [SCHEMA]).read(b"\n".join(lines))
-    sorted_so = [(number, row[0]) for number, written in found.packed for row in rows_of(written)]
+    sorted_so = [(number, row[0]) for number, part in found.packed for row in part.rows()]
     assert len(sorted_so) == len(lines) - 1
     assert all(number == number_of(name) for number, name in sorted_so)
     assert len({number for number, _ in sorted_so}) == 4

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,10 +16,9 @@ import orjson
 
 from harness.model.audit import AuditControl
 from harness.model.records import UNKNOWN_DIGEST, Announced, RecordSchema, line_of
+from harness.observe.records.booking import Booked, of_one_writer
 from harness.observe.records.checks import Checker
 from harness.observe.records.fates import Fate
-from harness.observe.records.joining import join
-from harness.observe.records.partition import columns_of
 from harness.observe.records.reading import Reader
 from harness.observe.records.settings import NEVER, Settings
 from harness.observe.records.tally import Drawn
@@ -39,6 +38,8 @@ def run_control(
         sources: the source of every epoch.
         settings: those of the audit.
     """
+    from harness.observe.records.blocks import joined  # noqa: PLC0415 - what it needs is slow to load
+
     usable = [(told, line) for told, line in drawn if told[5] == 1 and told[4] in {Fate.IN_TIME, Fate.LATE}]
     if len(usable) < FEWEST:
         return AuditControl(0, 0, 0, f"only {len(usable)} whole records could be drawn for it")
@@ -61,18 +62,32 @@ def run_control(
             lines.append(line)
             expected[fate] += 1
     chance.shuffle(lines)
-    announced = b"".join(
+    announced = [
         line_of(Announced(name, at, schema.source, "", level, digest)) for (name, at, digest, level, _, _), _ in usable
-    )
+    ]
     checker = Checker([schema], sources, refresh_seconds=settings.refresh_seconds)
     reader = Reader(checker, [schema], refresh_seconds=settings.refresh_seconds)
     _, found = reader.read(b"\n".join(lines))
     whole = replace(settings, looked_at=NEVER, since=0.0, until=NEVER, windows=())
     counted: Counter[str] = Counter()
-    for tally in join([announced], [columns_of(found.copies())], whole).values():
+    for tally in joined(_announced(announced), found.parts(), whole).values():
         for (fate, _, _), count in tally.fates.items():
             counted[fate] += count
     return AuditControl(each, each, each, told_of(counted, expected))
+
+
+def _announced(lines: Iterable[bytes]) -> list[bytes | Booked]:
+    """Manifest lines as an audit sorts them."""
+    by_epoch: dict[bytes, bytes] = {}
+    for line in lines:
+        name = line.partition(b"\t")[0]
+        epoch = name[: name.rfind(b"/") + 1]
+        by_epoch[epoch] = by_epoch.get(epoch, b"") + line
+    found: list[bytes | Booked] = []
+    for epoch, text in by_epoch.items():
+        alike = of_one_writer(epoch, text)
+        found += [text] if alike is None else [part for _, part in alike[1]]
+    return found
 
 
 def told_of(counted: Mapping[str, int], expected: Mapping[str, int]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from itertools import repeat
-from math import nan
-from operator import and_, eq, le, sub
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from harness.model.records import UNKNOWN_DIGEST
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Fate(StrEnum):
@@ -87,24 +88,16 @@ def fate_of(
 
 
 def plainly_in_time(
-    announced_at: Sequence[float],
-    announced_digests: Sequence[str],
-    searchable_at: Sequence[float | None],
-    digests: Sequence[str | None],
+    announced_at: NDArray[np.float64],
+    announced_digests: NDArray[np.uint64],
+    searchable_at: NDArray[np.float64],
+    digests: NDArray[np.uint64],
     *,
     allowance: float,
-) -> list[bool]:
+) -> NDArray[np.bool_]:
     """Of many records, each with the one copy that was found of it: for which `fate_of` says in time, by the digest.
 
-    It says no where `fate_of` has more to look at. The digest of a record that was not found is None.
+    It says no where `fate_of` has more to look at. An instant that nobody knows is no number.
     """
-    whole = map(eq, digests, announced_digests)
-    return list(map(and_, whole, map(le, _delays(searchable_at, announced_at), repeat(allowance))))
-
-
-def _delays(searchable_at: Sequence[float | None], announced_at: Sequence[float]) -> list[float]:
-    """Delays; where nobody knows one, one that no allowance covers."""
-    try:
-        return list(map(sub, searchable_at, announced_at))
-    except TypeError:  # somebody does not know: looked at one by one
-        return [nan if one is None else one - at for one, at in zip(searchable_at, announced_at, strict=True)]
+    whole: NDArray[np.bool_] = digests == announced_digests
+    return whole & (searchable_at - announced_at <= allowance)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final
 from zlib import crc32
 
 from harness.observe.records.fates import CopyRow
@@ -36,12 +36,6 @@ _WAITING_BYTES: Final = 4 << 20
 _ROW_BYTES: Final = 500
 
 
-Columns: TypeAlias = (
-    "tuple[Sequence[str], Sequence[float | None], Sequence[str], Sequence[bool], Sequence[float | None]]"
-)
-"""Copies by column: what is made of thousands at a time costs a third of what it costs one by one."""
-
-
 def bucket_count(manifest_bytes: int) -> int:
     """How many buckets so many bytes of manifests need."""
     return max(1, min(MOST_BUCKETS, -(-manifest_bytes // BUCKET_BYTES)))
@@ -59,74 +53,72 @@ def number_of(identity: str) -> int:
 class Packed:
     """Copies of one epoch (ASCII) whose schemas allow them, in columns: their sequences, and what else a `Copy` has.
 
-    `searchable` and `stamped` are empty where no copy tells.
+    Their digests, of 16 digits, stand one behind the other; `searchable` and `stamped` are empty where no copy tells.
     """
 
-    epoch: bytes
-    sequences: Sequence[bytes]
-    searchable: Sequence[float]
-    digests: Sequence[str]
-    stamped: Sequence[float]
+    epoch: str
+    sequences: array[int]
+    searchable: array[float]
+    digests: str
+    stamped: array[float]
 
     def some(self, which: Sequence[int]) -> Packed:
         """Those which are asked for."""
-        columns = (self.sequences, self.searchable, self.digests, self.stamped)
-        chosen = ([column[at] for at in which] if column else () for column in columns)
-        return Packed(self.epoch, *chosen)  # type: ignore[arg-type]
+        searchable, stamped = (
+            array("d", [column[at] for at in which] if column else ()) for column in (self.searchable, self.stamped)
+        )
+        digests = "".join([self.digests[16 * at : 16 * at + 16] for at in which])
+        return Packed(self.epoch, array("q", [self.sequences[at] for at in which]), searchable, digests, stamped)
 
     def written(self) -> bytes:
-        """For `rows_of`: few large values are written and read many times as fast as many small ones."""
-        floats = [array("d", column).tobytes() for column in (self.searchable, self.stamped)]
-        identities = self.epoch + b"/" + (b"\n" + self.epoch + b"/").join(self.sequences)
-        return marshal.dumps((identities, " ".join(self.digests), *floats))
+        """For `read`: few large values are written and read many times as fast as many small ones."""
+        columns = self.sequences.tobytes(), self.searchable.tobytes(), self.digests, self.stamped.tobytes()
+        return marshal.dumps((self.epoch, *columns))
 
+    @classmethod
+    def read(cls, written: tuple[str, bytes, bytes, str, bytes]) -> Packed:
+        """What was written."""
+        epoch, sequences, searchable, digests, stamped = written
+        return cls(epoch, array("q", sequences), array("d", searchable), digests, array("d", stamped))
 
-def rows_of(written: bytes) -> list[CopyRow]:
-    """The rows of copies that were written as `Packed`."""
-    return list(zip(*_columns(marshal.loads(written)), strict=True))  # noqa: S302 - by a process of this very audit
-
-
-def _columns(written: tuple[bytes, str, bytes, bytes]) -> Columns:
-    identities, digests, *floats = written
-    names = identities.decode("ascii").split("\n")
-    nobody = [None] * len(names)
-    searchable, stamped = (array("d", column).tolist() or nobody for column in floats)
-    return names, searchable, digests.split(" "), [True] * len(names), stamped
-
-
-def columns_of(rows: Sequence[CopyRow]) -> Columns:
-    """Copies by column."""
-    names, searchable, digests, valid, stamped = zip(*rows, strict=True) if rows else ((), (), (), (), ())
-    return names, searchable, digests, valid, stamped
+    def rows(self) -> list[CopyRow]:
+        """One by one."""
+        nobody = [None] * len(self.sequences)
+        searchable, stamped = (column.tolist() or nobody for column in (self.searchable, self.stamped))
+        columns = zip(self.sequences, searchable, stamped, strict=True)
+        return [
+            (f"{self.epoch}/{sequence}", at, self.digests[16 * number : 16 * number + 16], True, stamp)
+            for number, (sequence, at, stamp) in enumerate(columns)
+        ]
 
 
 class Sorted:
     """Found copies by the number of their identities: `packed` those that are alike, `rows` the others."""
 
     def __init__(self) -> None:
-        self.packed: list[tuple[int, bytes]] = []
+        self.packed: list[tuple[int, Packed]] = []
         self.rows: defaultdict[int, list[CopyRow]] = defaultdict(list)
 
-    def add(self, number: int, copies: Packed) -> None:
+    def add(self, copies: Packed) -> None:
         """Adds copies that are alike."""
-        self.packed.append((number, copies.written()))
-
-    def add_by_block(self, copies: Packed, sequences: Sequence[int]) -> None:
-        """Adds copies that are alike, with their sequences as numbers: those of one block together."""
-        base, first, last = crc32(copies.epoch), min(sequences) // BLOCK, max(sequences) // BLOCK
+        sequences = copies.sequences
+        base, first, last = crc32(copies.epoch.encode()), min(sequences) // BLOCK, max(sequences) // BLOCK
         if first == last:
-            self.add(base + first, copies)
+            self.packed.append((base + first, copies))
             return
         by_block: defaultdict[int, list[int]] = defaultdict(list)
         for at, sequence in enumerate(sequences):
             by_block[sequence // BLOCK].append(at)
         for block, which in by_block.items():
-            self.add(base + block, copies.some(which))
+            self.packed.append((base + block, copies.some(which)))
+
+    def parts(self) -> list[Packed | list[CopyRow]]:
+        """All of them."""
+        return [*(copies for _, copies in self.packed), *self.rows.values()]
 
     def copies(self) -> list[CopyRow]:
-        """All of them."""
-        packed = [row for _, written in self.packed for row in rows_of(written)]
-        return [*packed, *(row for rows in self.rows.values() for row in rows)]
+        """All of them, one by one."""
+        return [row for part in self.parts() for row in (part.rows() if isinstance(part, Packed) else part)]
 
 
 class Buckets:
@@ -144,16 +136,17 @@ class Buckets:
         self._packed: defaultdict[int, list[bytes]] = defaultdict(list)
         self._waiting = 0
 
-    def announcements(self, number: int, lines: bytes) -> None:
-        """Adds manifest lines, each ended by a line break, of identities of one number."""
+    def announcements(self, number: int, written: bytes) -> None:
+        """Adds announcements of identities of one number, as `marshal` writes them."""
         with self._file("announced", number % self._count) as file:
-            file.write(lines)
+            file.write(written)
 
     def copies(self, found: Sorted) -> None:
         """Adds found copies."""
         for number, copies in found.packed:
-            self._packed[number % self._count].append(copies)
-            self._waiting += len(copies)
+            written = copies.written()
+            self._packed[number % self._count].append(written)
+            self._waiting += len(written)
         for number, rows in found.rows.items():
             self._rows[number % self._count] += rows
             self._waiting += _ROW_BYTES * len(rows)
@@ -181,22 +174,15 @@ class Buckets:
             return (folder / f"{side}.{self._name}").open("ab")
 
 
-def announced_lines(folder: Path, bucket: int) -> Iterator[bytes]:
-    """The manifest lines of a bucket, whoever wrote them."""
-    for path in sorted((folder / str(bucket)).glob("announced.*")):
-        yield path.read_bytes()
-
-
-def found_copies(folder: Path, bucket: int) -> Iterator[Columns]:
-    """The found copies of a bucket, whoever wrote them."""
-    for path in sorted((folder / str(bucket)).glob("found.*")):
+def parts(folder: Path, bucket: int, side: str) -> Iterator[Any]:
+    """What was sorted into a bucket, whoever wrote it; `side` is `announced` or `found`."""
+    for path in sorted((folder / str(bucket)).glob(f"{side}.*")):
         with path.open("rb") as file:
             while True:
                 try:
-                    read = marshal.load(file)  # noqa: S302 - written by a process of this very audit
+                    yield marshal.load(file)  # noqa: S302 - written by a process of this very audit
                 except EOFError:
                     break
-                yield _columns(read) if type(read) is tuple else columns_of(read)
 
 
 def chunks(path: Path, start: int, end: int) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,8 @@ MOST_TRIED: Final = 100
 """After so many lines of a source that were looked at for a form nothing is expected of others."""
 
 _REMEMBERED: Final = 4096
-_CONTROLS: Final = bytes(one for one in range(32) if one != 10)
+_BREAK: Final = ord("\n")
+_BLANK: Final = ord(" ")
 
 
 class Reader:
@@ -156,15 +158,16 @@ class Reader:
             each = repeat(begun[epochs[0]]) if len(known) == 1 else map(begun.__getitem__, epochs)
             numbers = list(map(crc32, texts, each))
             self._draw_from(form.source, numbers, matched, seen)
-        copies = Packed(epochs[0], texts, searchable, digests, stamped)
+        times = array("d", searchable), array("d", stamped)
+        copies = Packed(known[epochs[0]], array("q", sequences), times[0], "".join(digests), times[1])
         if len(known) == 1:
-            runs.append(_Run(matched.which, known[epochs[0]], sequences))
-            found.add_by_block(copies, sequences)
+            runs.append(_Run(matched.which, copies.epoch, sequences))
+            found.add(copies)
             return
         runs.append(_Run(matched.which, [known[one] for one in epochs], sequences))
-        for epoch in known:
+        for epoch, name in known.items():
             mine = [at for at, one in enumerate(epochs) if one == epoch]
-            found.add_by_block(replace(copies.some(mine), epoch=epoch), [sequences[at] for at in mine])
+            found.add(replace(copies.some(mine), epoch=name))
 
     def _draw_from(self, source: str, numbers: Sequence[int], matched: _Matched, seen: Seen) -> None:
         """Draws lines for the control; none above those that were drawn before, which would not be kept."""
@@ -199,10 +202,14 @@ class _Text:
     """A chunk: its lines, taken apart when one is asked for."""
 
     def __init__(self, chunk: bytes) -> None:
+        import numpy as np  # noqa: PLC0415 - slow to load
+
         self._chunk = chunk if chunk.endswith(b"\n") else chunk + b"\n"
-        self.count = self._chunk.count(b"\n")
+        characters = np.frombuffer(self._chunk, np.uint8)
+        self.count = int(np.count_nonzero(characters == _BREAK))
+        controls = int(np.count_nonzero(characters < _BLANK)) - self.count
         # Without these a quote ends a text wherever it stands.
-        self.clean = chunk.isascii() and b"\\" not in chunk and not any(map(chunk.__contains__, _CONTROLS))
+        self.clean = not controls and chunk.isascii() and b"\\" not in chunk
 
     @cached_property
     def lines(self) -> Sequence[bytes]:

@@ -7,14 +7,16 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from math import ceil
-from operator import mul, sub
-from typing import Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from harness.model.audit import Fates, FaultWindow
 from harness.model.records import UNKNOWN_DIGEST
 from harness.observe.records.fates import CopyRow, Fate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EXAMPLES: Final = 5
 """How many identities of each bad fate are named."""
@@ -88,20 +90,26 @@ class Tally:
             self.latest = delay
 
     def plain_copies(
-        self, ats: Sequence[float], searchable: Sequence[float | None], stamped: Sequence[float | None]
+        self, ats: NDArray[np.float64], searchable: NDArray[np.float64], stamped: NDArray[np.float64]
     ) -> None:
-        """Counts records each of which was found once, with a digest and a delay, as `copies` counts one."""
+        """Counts records each of which was found once, with a digest and a delay, as `copies` counts one.
+
+        A timestamp that a copy does not tell is no number.
+        """
+        if not len(ats):
+            return
         self.found += len(ats)
-        apart = _between(ats, stamped)
-        self.skew = max(self.skew, max(apart, default=-math.inf), -min(apart, default=math.inf))
-        delays = _between(ats, searchable)
-        self.earliest = min(self.earliest, min(delays, default=math.inf))
-        latest = max(delays, default=-math.inf)
-        self.latest = max(self.latest, latest)
-        if latest < FINE_SECONDS:
-            self.delays.update(map(ceil, map(mul, delays, repeat(1000))))
+        apart = abs(stamped - ats)
+        self.skew = max(self.skew, apart.max(where=apart == apart, initial=-math.inf).item())  # noqa: PLR0124 - NaN
+        delays = searchable - ats
+        self.earliest = min(self.earliest, delays.min().item())
+        self.latest = max(self.latest, delays.max().item())
+        if self.latest < FINE_SECONDS:
+            self.delays.update(map(ceil, (delays * 1000).tolist()))
         else:
-            self.delays.update([ceil(delay * 1000) if delay < FINE_SECONDS else ceil(delay) * 1000 for delay in delays])
+            self.delays.update(
+                [ceil(delay * 1000) if delay < FINE_SECONDS else ceil(delay) * 1000 for delay in delays.tolist()]
+            )
 
     def windows(self, windows: Sequence[FaultWindow], ats: Sequence[float], lanes: Sequence[str], fate: str) -> None:
         """Counts records of one fate by the windows in which they were announced."""
@@ -191,14 +199,6 @@ def fates_of(counts: Iterable[tuple[str, int]]) -> Fates:
     for fate, count in counts:
         found[fate] += count
     return Fates(found.total(), *(found[fate] for fate in Fate))
-
-
-def _between(ats: Sequence[float], others: Sequence[float | None]) -> list[float]:
-    """From instants to others, where those are known."""
-    try:
-        return list(map(sub, others, ats))
-    except TypeError:  # some are not: looked at one by one
-        return [other - at for at, other in zip(ats, others, strict=True) if other is not None]
 
 
 def _by(counts: Iterable[tuple[str, str, int]]) -> dict[str, Fates]:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import marshal
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, TypeAlias
-from zlib import crc32
 
+from harness.observe.records.booking import Booked, of_one_writer
 from harness.observe.records.checks import Checker, Seen
-from harness.observe.records.joining import join
-from harness.observe.records.partition import (
-    BLOCK,
-    MOST_DIGITS,
-    Buckets,
-    announced_lines,
-    chunks,
-    found_copies,
-    number_of,
-)
+from harness.observe.records.partition import Buckets, Packed, chunks, number_of, parts
 from harness.observe.records.reading import Reader
 from harness.observe.records.settings import Settings
 from harness.observe.records.tally import Tally
@@ -59,13 +50,16 @@ class Tasks:
         epoch = b"\n"
         for chunk in chunks(path, start, end):
             text = chunk[: chunk.rfind(b"\n") + 1]  # a writer that was killed leaves half a line: it announces nothing
+            first = text[: text.find(b"\n")]
+            if not text.startswith(epoch) and _is_announcement(first):
+                epoch = _begin(first, told)
             if text.startswith(epoch):
-                alike = _of_one_writer(epoch, text)
+                alike = of_one_writer(epoch, text)
                 if alike is not None:
-                    count, parts = alike
+                    count, some_parts = alike
                     told.lines += count
-                    for number, part in parts:
-                        self._buckets.announcements(number, part)
+                    for number, part in some_parts:
+                        self._buckets.announcements(number, part.written())
                     continue
             lines = text.split(b"\n")
             lines.pop()
@@ -77,15 +71,13 @@ class Tasks:
                     if not _is_announcement(line):
                         told.broken.append(f"{path.name}: {line[:60].decode(errors='replace')!r}")
                         continue
-                    epoch = name[: name.rfind(b"/") + 1]
-                    source = line.split(b"\t")[2].decode(errors="replace")
-                    told.epochs.setdefault(epoch[:-1].decode(errors="replace"), source)
+                    epoch = _begin(line, told)
                 elif line.count(b"\t") != 5:
                     told.broken.append(f"{path.name}: {line[:60].decode(errors='replace')!r}")
                     continue
                 by_number[number_of(name.decode(errors="replace"))].append(line)
             for number, some in by_number.items():
-                self._buckets.announcements(number, b"\n".join([*some, b""]))
+                self._buckets.announcements(number, marshal.dumps(b"\n".join([*some, b""])))
         return told
 
     def records(self, path: Path, start: int, end: int, epochs: Epochs) -> Seen:
@@ -113,33 +105,25 @@ class Tasks:
         Raises:
             OSError: it cannot be read.
         """
+        from harness.observe.records.blocks import joined  # noqa: PLC0415 - what it needs is slow to load
+
         folder = self._settings.folder
-        return join(announced_lines(folder, bucket), found_copies(folder, bucket), self._settings, wanted)
+        announced = parts(folder, bucket, "announced")
+        found = parts(folder, bucket, "found")
+        return joined(
+            (Booked.read(one) if type(one) is tuple else one for one in announced),
+            (Packed.read(one) if type(one) is tuple else one for one in found),
+            self._settings,
+            wanted,
+        )
 
 
-def _of_one_writer(epoch: bytes, text: bytes) -> tuple[int, list[tuple[int, bytes]]] | None:
-    """How many lines a text has, and the text by the number of their identities.
-
-    None where not all are announcements of one epoch, or not in the order of their sequences and without a gap.
-    """
-    if not epoch.isascii():
-        return None
-    line = rb"^%b([0-9]{1,%d}+)%b\t[^\n]*+\n" % (re.escape(epoch), MOST_DIGITS, rb"\t[^\t]*+" * 4)
-    sequences = list(map(int, re.findall(line, text, re.MULTILINE)))
-    first, count = sequences[0] if sequences else 0, len(sequences)
-    # Each has at least one line break and five tabs: where there are no more of them, none has swallowed another line.
-    if not count or count != text.count(b"\n") or count * 5 != text.count(b"\t"):
-        return None
-    if sequences != list(range(first, first + count)):
-        return None
-    base, parts, start = crc32(epoch[:-1]), [], 0
-    for block in range(first // BLOCK, sequences[-1] // BLOCK):
-        end = text.find(b"\n%b%d\t" % (epoch, (block + 1) * BLOCK), start) + 1
-        if not end:  # it is written in another way, with noughts before it
-            return None
-        parts.append((base + block, text[start:end]))
-        start = end
-    return count, [*parts, (base + sequences[-1] // BLOCK, text[start:])]
+def _begin(line: bytes, told: Announcements) -> bytes:
+    """The epoch of an announcement, with the slash behind it, which is told with its source."""
+    name, _, source, *_ = line.split(b"\t")
+    epoch = name[: name.rfind(b"/") + 1]
+    told.epochs.setdefault(epoch[:-1].decode(errors="replace"), source.decode(errors="replace"))
+    return epoch
 
 
 def _is_announcement(line: bytes) -> bool:
