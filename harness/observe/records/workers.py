@@ -74,7 +74,11 @@ class Workers:
 
     def __init__(self, settings: Settings, count: int) -> None:
         root = Path(__file__).parents[3]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), *sys.path]))}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(root), *sys.path])),
+            "OPENBLAS_NUM_THREADS": "1",  # numpy starts threads for what is not needed here, and that takes a while
+        }
         self._processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "harness.observe.records.worker"],
