@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from urllib.parse import quote
 
-from harness.drive.look import Silence, answers, ask
-from harness.drive.monitoring import silenced
-from harness.drive.records import EVENTS, LaneControl, Look, Promise, RecordFault, Way
+from harness.drive.look import Silence, ask
+from harness.drive.records import Look, Way
+from harness.drive.records.parts import EventStoreDown
 
-_PING, _PONG = "/ping", 204
 _NEWEST = "SELECT value FROM up WHERE time > {}ms LIMIT 1"
 
 
-class InfluxdbDown(RecordFault):
+class InfluxdbDown(EventStoreDown):
     """Every connection to InfluxDB is cut and new ones are refused: samples wait with Prometheus, events on disk."""
 
     id = "influxdb-down"
     summary = "InfluxDB refuses every connection, as one that does not run."
     component = "influxdb"
     what = "InfluxDB"
-    done = "cut"
     effect = "a fresh connection to InfluxDB is refused"
-    health = f"GET {_PING} answers {_PONG}"
+    health = f"GET {EventStoreDown.ping} answers 204"
     needs = frozenset({"influxdb", "clickhouse", "event-collector"})
-    concerns = EVENTS
-    promise = Promise(duplicates=True)
-    hold = timedelta(seconds=20)
-
-    async def disturb(self, control: LaneControl) -> None:
-        """Refuses."""
-        await control.refuse(self.component)
-
-    async def mend(self, control: LaneControl) -> None:
-        """Lets connections through again."""
-        await control.restore(self.component)
-
-    async def seen(self, control: LaneControl) -> Look:
-        """A connection of our own is refused."""
-        return await silenced(self.address(control), _PING)
-
-    async def well(self, control: LaneControl) -> Look:
-        """It answers."""
-        return await answers(self.address(control), _PING, _PONG)
+    pong = 204
 
     async def flows(self, way: Way, since: float) -> Look:
         """Prometheus writes again: a sample is there that is younger than that instant."""

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 from harness.drive.faults import LaneControl
 from harness.drive.look import Look, answers
 from harness.drive.monitoring import silenced
-from harness.drive.records import SYSTEM, RecordFault, Way, way_of
+from harness.drive.records import EVENTS, SYSTEM, Promise, RecordFault, Way, way_of
 from harness.drive.records.asking import HEALTH, befall, emitter_works, logs_flow, store_works, written
 from harness.errors import FaultError
 from harness.stack.emitter.app import TICK_SECONDS
@@ -47,6 +47,33 @@ class StoreFault(LogFault):
     async def well(self, control: LaneControl) -> Look:
         """The store answers, through its path."""
         return await store_works(self.address(control))
+
+
+class EventStoreDown(RecordFault):
+    """A store that the collector of events sends to refuses everybody: what is for it waits where it comes from."""
+
+    done = "cut"
+    concerns = EVENTS
+    promise: ClassVar[Promise] = Promise(duplicates=True)
+    hold: ClassVar[timedelta] = timedelta(seconds=20)
+    ping: ClassVar[str] = "/ping"
+    pong: ClassVar[int] = 200
+
+    async def disturb(self, control: LaneControl) -> None:
+        """Refuses."""
+        await control.refuse(self.component)
+
+    async def mend(self, control: LaneControl) -> None:
+        """Lets connections through again."""
+        await control.restore(self.component)
+
+    async def seen(self, control: LaneControl) -> Look:
+        """A connection of our own is refused."""
+        return await silenced(self.address(control), self.ping)
+
+    async def well(self, control: LaneControl) -> Look:
+        """It answers."""
+        return await answers(self.address(control), self.ping, self.pong)
 
 
 class ShipperFault(LogFault):
@@ -160,6 +187,7 @@ __all__ = [
     "LOG",
     "LOOK_SECONDS",
     "STATS",
+    "EventStoreDown",
     "LogFault",
     "Mishap",
     "ShipperFault",
