@@ -105,12 +105,16 @@ class InjectionPlanned:
 
 @dataclass(frozen=True, slots=True)
 class PlanClosed:
-    """The plan is complete; what comes after it was not chosen by a look at results."""
+    """The plan is complete; what comes after it was not chosen by a look at results.
+
+    `told_later` are receivers that are told of nothing at once (batches, reports): what they tell is not judged.
+    """
 
     kind: ClassVar[str] = "plan-closed"
     injections: int
     critical_path_seconds: float
     mix: Mapping[str, int]
+    told_later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -265,6 +265,7 @@ class Policies:
     `conditions` are what the monitoring plan asks for, where the folder says it. `logs` is how logs are shipped and
     kept, None where the folder has no filebeat.yml. `record_drills` is what faults of the records' way may cost.
     `left_out` are the addresses of components that production has and this stack does without (`without`).
+    `group_waits` says how soon each receiver is told at the soonest.
     """
 
     root: Path
@@ -290,6 +291,13 @@ class Policies:
     records: tuple[RecordSchema, ...] = ()
     record_drills: tuple[RecordDrill, ...] = ()
     left_out: frozenset[str] = frozenset()
+    group_waits: Mapping[str, timedelta] = field(default_factory=dict)
+
+    @property
+    def told_later(self) -> tuple[str, ...]:
+        """Receivers that are told of nothing at once: each waits for longer than any priority's deadline allows."""
+        deadline = max((rule.deadline for rule in self.priorities.values()), default=timedelta(0))
+        return tuple(sorted(name for name, wait in self.group_waits.items() if deadline and wait > deadline))
 
     def channels_of(self, drill: Drill) -> tuple[str, ...]:
         """The channels that must hear a drill's alert: its own, or those of its priority.

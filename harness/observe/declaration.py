@@ -67,4 +67,5 @@ def declare(
         write(ScenePlanned(scene))
     for name, why in timetable.scenes_left_out.items():
         write(SceneLeftOut(name, why))
-    write(PlanClosed(len(timetable.injections), timetable.critical_path.total_seconds(), timetable.mix))
+    critical_path_seconds = timetable.critical_path.total_seconds()
+    write(PlanClosed(len(timetable.injections), critical_path_seconds, timetable.mix, policies.told_later))

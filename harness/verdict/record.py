@@ -201,13 +201,14 @@ class Record:
 
     @property
     def judged_messages(self) -> tuple[Notification, ...]:
-        """The messages by which a run is judged: those that came before the drills were over.
+        """The messages by which a run is judged: those told at once, and before the drills were over.
 
-        Every injection was closed by then; and what is reckoned from there on (a million records sorted, stores
-        restored) loads the machine as nothing in production would.
+        A batch tells once more, minutes later, what was told at once. When the drills are over every injection was
+        closed, and what is reckoned then (a million records sorted) loads the machine as nothing in production would.
         """
         until = math.inf if self.drilled is None else self.drilled[1]
-        return tuple(one for one in self.messages if one.arrived.wall <= until)
+        later = () if self.plan is None else self.plan.told_later
+        return tuple(one for one in self.messages if one.arrived.wall <= until and one.receiver not in later)
 
     @property
     def profile(self) -> str:

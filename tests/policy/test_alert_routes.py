@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from policy_tools import run
 
 from harness.model.policy import Priority
 from harness.model.stack import Artifact
+from harness.policy.parse.alertmanager import parse
 
 CONFIG: dict[str, Any] = yaml.safe_load((SHIPPED / "alertmanager.yml").read_text(encoding="utf-8"))
 LATER = {
@@ -113,3 +116,17 @@ def test_timing_is_the_plans() -> None:
     assert (batch["group_wait"], batch["group_interval"]) == ("5m", "5m")
     for channel in CHANNELS:
         assert not {"group_wait", "group_interval", "repeat_interval", "group_by"} & set(children[channel])
+
+
+def test_who_is_told_later_is_read_from_the_routes() -> None:
+    """Batches and the report, by their own `group_wait` or that of a route above; one shorter way is told at once."""
+    policies = loaded().policies
+    assert policies.told_later == ("push-batch", "push-report")
+    text = policies.documents[policies.alertmanager_file]
+    waits = parse(text, "alertmanager.yml").value.waits
+    assert (waits["email"], waits["push-batch"]) == (timedelta(seconds=2), timedelta(minutes=5))
+    sooner = text.replace(
+        "    - receiver: slack\n", "    - receiver: push-batch\n      continue: true\n    - receiver: slack\n"
+    )
+    assert parse(sooner, "alertmanager.yml").value.waits["push-batch"] == timedelta(seconds=2)
+    assert replace(policies, group_waits=parse(sooner, "").value.waits).told_later == ("push-report",)

@@ -143,3 +143,13 @@ def test_when_the_drills_are_over_nobody_is_judged_by_what_is_heard(over: float,
     """The harness reckons then, and loads the machine; the same message before their end is a false alarm."""
     found = replace(record(smoke(extra=told(100.0))), drilled=(EPOCH, FIRST + over))
     assert len(attribute(found).unexplained) == unexplained
+
+
+@pytest.mark.parametrize(("later", "unexplained"), [(("email-critical",), 0), (("push-batch",), 1)])
+def test_a_batch_judges_nobody(later: tuple[str, ...], unexplained: int) -> None:
+    """What a receiver says that is told of nothing at once is passed over; of any other it is a false alarm."""
+    found = record(smoke(extra=told(100.0)))
+    assert found.plan is not None
+    found = replace(found, plan=replace(found.plan, told_later=later), messages=found.messages[-1:])
+    assert found.messages[0].receiver == "email-critical"
+    assert len(attribute(found).unexplained) == unexplained

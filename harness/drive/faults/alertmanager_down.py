@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from harness.drive.component_fault import ComponentFault
 from harness.drive.faults import LaneControl, Reach
 from harness.drive.look import Look, answers
 from harness.drive.monitoring import MONITORING, WELL_SECONDS, silenced
 
 _READY = "/-/ready"
+_WRITTEN_SECONDS = 3.0
+"""Until Alertmanager has written down what it told last, by the shipped unit (every 2 s)."""
 
 
 class AlertmanagerDown(ComponentFault):
@@ -25,7 +29,12 @@ class AlertmanagerDown(ComponentFault):
     well_seconds = WELL_SECONDS
 
     async def disturb(self, control: LaneControl) -> None:
-        """Kills it and keeps it down."""
+        """Kills it and keeps it down, once what it told last is on its disk.
+
+        One that is killed within those seconds believes, when it is back, that what was over is still told of, and says
+        nothing when it begins again: a fault of its own, and not this one.
+        """
+        await asyncio.sleep(_WRITTEN_SECONDS)
         await control.hold_down(self.component)
 
     async def mend(self, control: LaneControl) -> None:

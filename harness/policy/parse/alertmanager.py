@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
 from urllib.parse import urlsplit
 
 from harness.model.findings import Subject
 from harness.model.matching import Inhibition
 from harness.model.policy import Integration, Receiver
+from harness.model.time import parse_duration
 from harness.policy.parse import inhibitions
 from harness.policy.parse.reading import Parsed, Reading
 from harness.policy.parse.suggest import hint
 from harness.policy.parse.yaml import Scalar, Table
+
+_GROUP_WAIT: Final = timedelta(seconds=30)  # Alertmanager's own default
 
 INTEGRATION_SUFFIX = "_configs"
 """Every list of integrations in a receiver has a key that ends so: `email_configs`, `slack_configs`, …"""
@@ -22,12 +29,16 @@ WEBHOOK = "webhook_configs"
 
 @dataclass(frozen=True, slots=True)
 class AlertmanagerConfig:
-    """What the rest of the house needs of alertmanager.yml; `routed` are the receivers that routes name."""
+    """What the rest of the house needs of alertmanager.yml; `routed` are the receivers that routes name.
+
+    `waits` says of each of them how soon it is told at the soonest: the shortest `group_wait` of its routes.
+    """
 
     receivers: tuple[Receiver, ...]
     routed: tuple[Scalar, ...]
     templates: tuple[Scalar, ...]
     inhibitions: tuple[Inhibition, ...] = ()
+    waits: Mapping[str, timedelta] = field(default_factory=dict)
 
 
 def parse(text: str, file: str) -> Parsed[AlertmanagerConfig]:
@@ -38,6 +49,7 @@ def parse(text: str, file: str) -> Parsed[AlertmanagerConfig]:
         return Parsed(AlertmanagerConfig((), (), ()), tuple(reading.findings))
     receivers = _receivers(reading, document)
     routed: list[Scalar] = []
+    waits: dict[str, timedelta] = {}
     route = reading.table(document.get("route"), "route")
     if route is None:
         if document.get("route") is None or isinstance(document.get("route"), Scalar):
@@ -46,6 +58,7 @@ def parse(text: str, file: str) -> Parsed[AlertmanagerConfig]:
         if reading.scalar(route.get("receiver"), "receiver") is None:
             reading.error("no-default-receiver", route.span, "the first route has no receiver")
         _routes(reading, route, routed)
+        _waits(reading, route, ("", _GROUP_WAIT), waits)
     names = {receiver.name for receiver in receivers}
     for scalar in routed:
         if scalar.text not in names:
@@ -58,7 +71,7 @@ def parse(text: str, file: str) -> Parsed[AlertmanagerConfig]:
             )
     templates = tuple(reading.scalars(document.get("templates"), "templates"))
     silencing = inhibitions.read(reading, document)
-    return Parsed(AlertmanagerConfig(receivers, tuple(routed), templates, silencing), tuple(reading.findings))
+    return Parsed(AlertmanagerConfig(receivers, tuple(routed), templates, silencing, waits), tuple(reading.findings))
 
 
 def _receivers(reading: Reading, document: Table) -> tuple[Receiver, ...]:
@@ -108,3 +121,17 @@ def _routes(reading: Reading, route: Table, routed: list[Scalar]) -> None:
         routed.append(receiver)
     for child in reading.tables(route.get("routes"), "routes"):
         _routes(reading, child, routed)
+
+
+def _waits(reading: Reading, route: Table, above: tuple[str, timedelta], waits: dict[str, timedelta]) -> None:
+    """Notes how soon each receiver is told; what a route does not say its parent does."""
+    receiver, wait = above
+    named, stated = route.get("receiver"), route.get("group_wait")
+    if isinstance(named, Scalar):
+        receiver = named.text
+    if isinstance(stated, Scalar):
+        with suppress(ValueError):  # Alertmanager refuses such a file by itself
+            wait = parse_duration(stated.text)
+    waits[receiver] = min(wait, waits.get(receiver, wait))
+    for child in reading.tables(route.get("routes"), "routes"):
+        _waits(reading, child, (receiver, wait), waits)

@@ -168,6 +168,7 @@ def load(
         alerts=alerts,
         receivers=alertmanager_yml.value.receivers,
         inhibitions=alertmanager_yml.value.inhibitions,
+        group_waits=MappingProxyType(alertmanager_yml.value.waits),
         priorities=drills_yaml.value.priorities,
         drills=drills_yaml.value.drills,
         not_drilled=drills_yaml.value.not_drilled,
