@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from harness.drive.plan.timetable import ALONE
 from harness.model.stack import SHARED
-from harness.verdict.record import Record, Story
+from harness.verdict.record import Record
+from harness.verdict.stories import Story
 
 AFTERMATH_INTERVALS = 2
 """For how many scrape intervals after it was healed a fault is still felt: a scrape that hung has to end, and the next

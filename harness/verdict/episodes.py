@@ -10,7 +10,8 @@ from harness.model.audit import Fates, RecordsAudited
 from harness.model.notifications import Status
 from harness.model.stack import SHARED
 from harness.model.verdicts import EpisodeVerdict, Verdict
-from harness.verdict.record import EpisodeStory, Record
+from harness.verdict.record import Record
+from harness.verdict.stories import EpisodeStory
 
 AFTERMATH_SECONDS: Final = 20.0
 """How long after its end an episode is still to be heard of: a window of 10 s forgets it, a scrape and an evaluation

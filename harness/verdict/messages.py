@@ -12,7 +12,8 @@ from harness.model.stack import LANE_LABEL, SHARED
 from harness.model.time import Instant
 from harness.observe.attribution import says, spoken
 from harness.verdict.episodes import raised
-from harness.verdict.record import Record, Story
+from harness.verdict.record import Record
+from harness.verdict.stories import Story
 
 _RACE_SECONDS = 2.0
 """Alertmanager composes a message some milliseconds before it arrives (25 measured); a post may come in between."""

@@ -18,8 +18,9 @@ from harness.model.verdicts import FalseAlarm, FaultQuality, InjectionVerdict, N
 from harness.observe.attribution import says, speaks_of
 from harness.verdict.disturbances import reaches_everything
 from harness.verdict.episodes import raised
-from harness.verdict.record import Record, Story
+from harness.verdict.record import Record
 from harness.verdict.statistics import quantiles, rate_upper_bound
+from harness.verdict.stories import Story
 from harness.verdict.trials import UNJUDGED
 
 _DAY_SECONDS = 86_400.0

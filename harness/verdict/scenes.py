@@ -14,7 +14,8 @@ from harness.model.stack import LANE_LABEL
 from harness.model.verdicts import SceneVerdict, Verdict
 from harness.observe.attribution import says, speaks_of
 from harness.observe.content import complaints
-from harness.verdict.record import Record, SceneStory
+from harness.verdict.record import Record
+from harness.verdict.stories import SceneStory
 
 _EARLY_SECONDS = 0.5
 """By how much less than its interval apart two messages may arrive: Alertmanager counts from when it sends, and one

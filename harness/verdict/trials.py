@@ -12,7 +12,8 @@ from harness.model.verdicts import InjectionVerdict, Outcome, Trial, Verdict
 from harness.observe.attribution import says
 from harness.observe.content import complaints
 from harness.verdict.messages import Attribution, alerts_told, posts_of
-from harness.verdict.record import Record, Story
+from harness.verdict.record import Record
+from harness.verdict.stories import Story
 
 FAILED = frozenset({Outcome.LATE, Outcome.LOST, Outcome.WRONG_CONTENT, Outcome.NOT_RESOLVED})
 """Outcomes for which the monitoring is to blame."""

@@ -16,7 +16,7 @@ from lane_doubles import UntouchedLane
 from harness.drive import monitoring
 from harness.drive.faults import Fault, Proof, Reach
 from harness.drive.faults.alertmanager_crashed import AlertmanagerCrashed
-from harness.drive.faults.alertmanager_down import AlertmanagerDown
+from harness.drive.faults.alertmanager_down import WRITTEN_SECONDS, AlertmanagerDown
 from harness.drive.faults.heartbeat_refused import HeartbeatRefused
 from harness.drive.faults.listener_crashed import ListenerCrashed
 from harness.drive.faults.prometheus_crashed import PrometheusCrashed
@@ -26,6 +26,7 @@ from harness.drive.faults.reload_broken import ReloadBroken
 from harness.drive.monitoring import MONITORING
 from harness.errors import EffectNotProven, FaultError, StackError
 from harness.model.stack import SHARED, Address, Lane
+from harness.model.time import parse_duration
 from harness.stack.relay import Relay
 
 ROOT = Path(__file__).parents[2]
@@ -389,3 +390,22 @@ async def test_what_cannot_be_read_is_a_clause() -> None:
         assert (await monitoring.shows(part.address, "alertmanager_config_last_reload_successful", 1)).there
     finally:
         await part.end()
+
+
+async def test_alertmanager_is_killed_when_it_has_written_down_what_it_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before the interval at which the shipped unit has it write, and half as long again, is over."""
+    done: list[object] = []
+
+    async def rest(seconds: float) -> None:
+        done.append(seconds)
+
+    class Holding(UntouchedLane):
+        async def hold_down(self, component: str) -> None:
+            done.append(component)
+
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    await AlertmanagerDown().disturb(Holding(Lane(SHARED, {}, {})))
+    assert done == [WRITTEN_SECONDS, "alertmanager"]
+    unit = (ROOT / "policies" / "units" / "alertmanager.service").read_text(encoding="utf-8")
+    (interval,) = re.findall(r"--data\.maintenance-interval=(\S+)", unit)
+    assert parse_duration(interval).total_seconds() * 1.5 <= WRITTEN_SECONDS

@@ -149,7 +149,7 @@ async def test_an_outage_of_influxdb_loses_nothing(tmp_path: Path, artifacts: Ma
         await on.influxd.program.kill()
         refused = await on.compared(on.began, time.time(), limit=0.5)
         assert refused.error.startswith(f"The InfluxDB at {on.influxd.address} cannot be asked")
-        await asyncio.sleep(5)
+        await asyncio.sleep(5)  # the outage itself, and nothing is waited for
         await on.influxd.program.start()
         await on.influxd.until_it_answers()
         whole = await on.compared(on.began, time.time())

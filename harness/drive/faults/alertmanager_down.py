@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from harness.drive.component_fault import ComponentFault
 from harness.drive.faults import LaneControl, Reach
@@ -10,7 +11,7 @@ from harness.drive.look import Look, answers
 from harness.drive.monitoring import MONITORING, WELL_SECONDS, silenced
 
 _READY = "/-/ready"
-_WRITTEN_SECONDS = 3.0
+WRITTEN_SECONDS: Final = 3.0
 """Until Alertmanager has written down what it told last, by the shipped unit (every 2 s)."""
 
 
@@ -34,7 +35,7 @@ class AlertmanagerDown(ComponentFault):
         One that is killed within those seconds believes, when it is back, that what was over is still told of, and says
         nothing when it begins again: a fault of its own, and not this one.
         """
-        await asyncio.sleep(_WRITTEN_SECONDS)
+        await asyncio.sleep(WRITTEN_SECONDS)  # nothing tells when that file is written
         await control.hold_down(self.component)
 
     async def mend(self, control: LaneControl) -> None:

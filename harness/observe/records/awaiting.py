@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -90,7 +89,9 @@ async def _held(search: Search, asked: Question, names: Iterable[str]) -> set[st
     """Those of some identities that the store has."""
     held: set[str] = set()
     what = f"The store at {search.address} does not give records by their identity"
-    for some in _parted(sorted(names)):
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _ASKED_AT_ONCE):
+        some = ordered[start : start + _ASKED_AT_ONCE]
         body = {
             "size": 2 * _ASKED_AT_ONCE,
             "query": {"bool": {"should": [{"terms": {field: some}} for field in asked.identities]}},
@@ -101,9 +102,3 @@ async def _held(search: Search, asked: Question, names: Iterable[str]) -> set[st
         for hit in answer["hits"]["hits"]:
             held.update(str(value) for values in hit.get("fields", {}).values() for value in values)
     return held
-
-
-def _parted(names: Sequence[str]) -> Iterator[list[str]]:
-    rest = iter(names)
-    while some := list(islice(rest, _ASKED_AT_ONCE)):
-        yield some

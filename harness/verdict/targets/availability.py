@@ -12,7 +12,8 @@ from harness.model.plan import Profile
 from harness.model.policy import Target
 from harness.model.stack import SHARED
 from harness.model.verdicts import InjectionVerdict, TargetVerdict, Verdict
-from harness.verdict.record import Record, Story
+from harness.verdict.record import Record
+from harness.verdict.stories import Story
 from harness.verdict.targets import SMOKE_CLAIMS_NOTHING, Sample
 from harness.verdict.trials import DELIVERED, UNJUDGED
 
